@@ -1,0 +1,49 @@
+"""Errors a user can cause, and how a command ends on them: one line, no traceback."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """Something the user can put right. The message is one line: what is wrong, with which file, what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that shows defaults in its help and ends on a usage error with one line and exit code 2."""
+
+    def __init__(self, **kwargs):
+        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)} (--help lists the options)\n")
+
+
+def positive_int(text: str) -> int:
+    """An argument that counts something: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def one_line(text: object) -> str:
+    """`text` with its line breaks shown as spaces, for messages that must stay on one line."""
+    return " ".join(str(text).split())
+
+
+def exit_on_user_error(main: Callable[[], int]) -> NoReturn:
+    """Run a command's `main` and exit with its code; a UserError or a failing file operation becomes one line."""
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        code = 2
+    except OSError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Sample videos for trying the whole pipeline without downloading a data set."""

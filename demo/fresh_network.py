@@ -1,0 +1,42 @@
+"""Write a small network with random weights, for trying the commands before trained weights are at hand.
+
+    python -m demo.fresh_network demo_data/weights/fresh_network
+
+Its scores are near 0.5 and mean nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import Parser, exit_on_user_error
+
+ENCODER = "tf_efficientnet_b0"
+SIZE = 224
+
+
+def write_fresh_network(path: str | Path, encoder: str = ENCODER, size: int = SIZE, seed: int = 777) -> None:
+    """Write a checkpoint of a DeepFakeClassifier whose weights are drawn from `seed`."""
+    import torch
+
+    from training.tools.checkpoints import save_checkpoint
+    from training.tools.config import NetworkConfig
+    from training.zoo.classifiers import create_network
+
+    config = NetworkConfig(encoder=encoder, size=size)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = create_network(config.network, config.encoder)
+    save_checkpoint(path, network, config)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="demo.fresh_network", description="Write a small network with random weights.")
+    parser.add_argument("path", help="the checkpoint file to write")
+    path = parser.parse_args(argv).path
+    write_fresh_network(path)
+    print(f"{path}: {ENCODER} with random weights; its scores mean nothing")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)

@@ -1,0 +1,130 @@
+"""MTCNN face detection on the frames of a video, at an input size that depends on the video's size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from common.batching import in_batches
+
+if TYPE_CHECKING:
+    import torch
+
+# Thresholds of P-Net, R-Net and O-Net differ on purpose between the jobs of the published solution.
+BOX_THRESHOLDS = (0.85, 0.95, 0.95)
+LANDMARK_THRESHOLDS = (0.65, 0.75, 0.75)
+INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)
+
+MIN_FACE = 20
+# Pixels of one network batch: bounds memory for large frames (about 40 bytes a pixel in P-Net's first layers).
+BATCH_PIXELS = 32 * 960 * 544
+
+
+@dataclass
+class Detections:
+    """Faces of one frame, largest area first: `boxes` (n, 4) float32 (xmin, ymin, xmax, ymax) in pixels of the frame,
+    `scores` (n,) float32 in 0-1, `points` (n, 5, 2) float32 (eyes, nose, mouth corners; x, y) in pixels of the frame.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    points: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+NO_FACES = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+
+def auto_scale(height: int, width: int) -> float:
+    """Detector input size relative to the frame, by the frame's longer side in pixels."""
+    longer = max(height, width)
+    if longer < 300:
+        return 2.0
+    if longer <= 1000:
+        return 1.0
+    return 0.5 if longer <= 1900 else 0.33
+
+
+def parse_scale(text: str) -> float | None:
+    """The value of `--detector-scale`: `auto` (None) or a positive factor; ValueError otherwise."""
+    if text == "auto":
+        return None
+    scale = float(text)
+    if not 0 < scale <= 8:
+        raise ValueError(f"{text} is not in (0, 8]")
+    return scale
+
+
+def shrink(frame: np.ndarray, scale: float | None) -> np.ndarray:
+    """The detector's input: the RGB frame resized with PIL's bicubic filter to int(side * scale) (None: auto)."""
+    height, width = frame.shape[:2]
+    scale = auto_scale(height, width) if scale is None else scale
+    if scale == 1:
+        return frame
+    size = max(int(width * scale), 1), max(int(height * scale), 1)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
+
+
+class FaceDetector:
+    """facenet-pytorch's MTCNN with its packaged weights, finding all faces of a list of frames.
+
+    `scale` None picks the input size from the frame's size, 0.5 reproduces the published artifacts.
+    Not safe to call from several threads at once.
+    """
+
+    def __init__(
+        self,
+        thresholds: Sequence[float] = INFERENCE_THRESHOLDS,
+        device: "str | torch.device" = "cpu",
+        scale: float | None = None,
+    ):
+        from facenet_pytorch import MTCNN
+
+        self.scale = scale
+        self.batch_pixels = BATCH_PIXELS
+        self.mtcnn = MTCNN(margin=0, min_face_size=MIN_FACE, thresholds=list(thresholds), device=device).eval()
+
+    def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
+        """Faces of each RGB frame (h, w, 3) uint8; neighbours of one size share a batch."""
+        return self.detect_shrunk([shrink(frame, self.scale) for frame in frames], [f.shape[:2] for f in frames])
+
+    def detect_shrunk(self, inputs: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """The same from frames that `shrink` made small elsewhere; `sizes` are the (height, width) before it."""
+        found: list[Detections] = []
+        for shape, group in groupby(inputs, key=np.shape):
+            alike = list(group)
+            height, width = shape[:2]
+            if min(height, width) < MIN_FACE:
+                found += [NO_FACES] * len(alike)
+                continue
+            size = max(self.batch_pixels // (height * width), 1)
+            detections, size_used = in_batches(self._detect_batch, alike, size, "face detection")
+            if size_used < size:
+                self.batch_pixels = size_used * height * width
+            found += detections
+        return [
+            _to_frame(detections, small.shape[:2], size, self.scale)
+            for detections, small, size in zip(found, inputs, sizes, strict=True)
+        ]
+
+    def _detect_batch(self, inputs: Sequence[np.ndarray]) -> list[Detections]:
+        boxes, scores, points = self.mtcnn.detect(np.stack(inputs), landmarks=True)
+        return [
+            # Object arrays come back: facenet-pytorch packs frames with different numbers of faces.
+            NO_FACES if b is None else Detections(*(np.array(part.tolist(), dtype=np.float32) for part in (b, s, p)))
+            for b, s, p in zip(boxes, scores, points, strict=True)
+        ]
+
+
+def _to_frame(found: Detections, small: tuple[int, int], full: tuple[int, int], scale: float | None) -> Detections:
+    """Scale detections from the detector's input back to the frame."""
+    scale = auto_scale(*full) if scale is None else scale
+    # The published code doubles its half-size boxes even where a side is odd.
+    ratio_y, ratio_x = (2.0, 2.0) if scale == 0.5 else (full[0] / small[0], full[1] / small[1])
+    ratio = np.array([ratio_x, ratio_y], dtype=np.float32)
+    return Detections(found.boxes * np.tile(ratio, 2), found.scores, found.points * ratio)

@@ -1,0 +1,1 @@
+"""From the faces of a video to the probability that it is a deepfake."""

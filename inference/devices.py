@@ -1,0 +1,46 @@
+"""Which device and number format to use, chosen once and said in a line."""
+
+import torch
+
+from common.errors import UserError
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def choose_device(name: str) -> tuple[torch.device, str]:
+    """The device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`, and a line that says which and why.
+
+    A CUDA device or MPS that is not there gives the CPU. Raises UserError on any other name.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0"), f"device: cuda:0 ({torch.cuda.get_device_name(0)})"
+        if torch.backends.mps.is_available():
+            return torch.device("mps"), "device: mps"
+        return torch.device("cpu"), f"device: cpu, {torch.get_num_threads()} threads (no GPU found)"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps") from error
+    if device.type == "cpu":
+        return torch.device("cpu"), f"device: cpu, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = device.index or 0
+        if index < count:
+            return torch.device("cuda", index), f"device: cuda:{index} ({torch.cuda.get_device_name(index)})"
+        return torch.device("cpu"), f"device: cpu ({name} was asked for, but {count} CUDA devices are usable)"
+    if device.type == "mps":
+        if torch.backends.mps.is_available():
+            return device, "device: mps"
+        return torch.device("cpu"), "device: cpu (mps was asked for, but it is not usable here)"
+    raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps")
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The networks' number format: `auto` is half precision on a CUDA device, as published, and fp32 elsewhere."""
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if name not in PRECISIONS:
+        raise UserError(f"--precision {name}: not one of auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]

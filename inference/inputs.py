@@ -1,0 +1,79 @@
+"""Which files a run scores, and under which names and in which order they appear in its results."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from common.errors import UserError
+from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from inference.stream import Video
+
+
+def find_videos(test_dir: str | Path) -> list[Video]:
+    """The videos under a folder, its subfolders included, sorted by name; or the one video or image given.
+
+    A name is the path below the folder, with `/` between its parts. A folder without videos but with images gives
+    the images. Raises UserError if there is nothing to score.
+    """
+    root = Path(test_dir)
+    if root.is_file():
+        if root.suffix.lower() not in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
+            raise UserError(
+                f"{root}: neither a video ({_listed(VIDEO_SUFFIXES)}) nor an image ({_listed(IMAGE_SUFFIXES)})"
+            )
+        return [Video(root.name, root)]
+    if not root.is_dir():
+        raise UserError(f"{root}: no such file or directory")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UserError(f"{root}: cannot be read (permission denied)")
+    files = list(_walk(root))
+    for suffixes in (VIDEO_SUFFIXES, IMAGE_SUFFIXES):
+        chosen = [path for path in files if path.suffix.lower() in suffixes]
+        if chosen:
+            return sorted((Video(path.relative_to(root).as_posix(), path) for path in chosen), key=lambda v: v.name)
+    raise UserError(f"{root}: no videos in it ({_listed(VIDEO_SUFFIXES)}), nor images")
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Files below `root`, hidden ones left out; linked folders are followed, but none is entered twice."""
+    seen = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def in_submission_order(
+    videos: Sequence[Video], sample_submission: str | Path
+) -> tuple[list[Video], list[str], list[str]]:
+    """Videos in the order of a sample submission's rows (`filename` column, as Kaggle hands it out).
+
+    Returns (videos of every row, names of rows without a file, names of files without a row); a row without a file
+    gets a Video without a path, so that the submission has its row. Raises UserError on a file that is
+    no sample submission.
+    """
+    try:
+        with Path(sample_submission).open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if "filename" not in (rows.fieldnames or []):
+                raise UserError(f"{sample_submission}: no column 'filename'")
+            names = [row["filename"] for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{sample_submission}: cannot be read as a CSV file: {error}") from error
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"{sample_submission}: {len(twice)} file names stand in it more than once, first {twice[0]}")
+    by_name = {video.name: video for video in videos}
+    missing = [name for name in names if name not in by_name]
+    extra = sorted(by_name.keys() - set(names))
+    return [by_name.get(name) or Video(name, None) for name in names], missing, extra
+
+
+def _listed(suffixes: Sequence[str]) -> str:
+    return " ".join(suffixes)

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Score a folder of videos with an ensemble of trained networks: a CSV with P(deepfake) for each.
+
+    python predict_folder.py --test-dir videos --models final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36
+
+From Python: `predict_folder("videos", ["name of a checkpoint"]).labels`.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from common.errors import Parser, UserError, exit_on_user_error, positive_int
+from faces.detector import FaceDetector, parse_scale
+from faces.video import read_evenly
+from inference.inputs import find_videos, in_submission_order
+from inference.results import Results, Summary, stamp_of
+from inference.strategies import STRATEGIES
+from inference.stream import Video, VideoScore, most_faces, score_videos
+
+DEFAULT_FRAMES = 32
+MOST_NAMES_SHOWN = 5
+
+
+def predict_folder(
+    test_dir: str | Path,
+    models: Sequence[str],
+    output: str | Path | None = None,
+    *,
+    weights_dir: str | Path = "weights",
+    details: str | Path | None = None,
+    sample_submission: str | Path | None = None,
+    frames: int = DEFAULT_FRAMES,
+    strategy: str = "confident",
+    detector_scale: float | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 32,
+    workers: int = 2,
+    limit: int | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], object] = print,
+) -> Summary:
+    """Score the videos of `test_dir` with the checkpoints `models` (names in `weights_dir`, or paths).
+
+    Returns a Summary whose `labels` maps each file name to P(fake) in 0-1, 0.5 where a video could not be scored.
+    With `output` the CSV, its errors file and `details` are written, and an interrupted call is continued by the
+    same call. Raises UserError with a one-line reason.
+    """
+    videos = find_videos(test_dir)
+    if sample_submission is not None:
+        videos, missing, extra = in_submission_order(videos, sample_submission)
+        for names, what in (
+            (missing, "missing, their rows say 0.5"),
+            (extra, "not in the sample submission, left out"),
+        ):
+            if names:
+                say(f"{len(names)} files {what}: {_some(names)}")
+    videos = videos[:limit]
+    paths = _find_models(models, Path(weights_dir))
+
+    with ExitStack() as stack:
+        if output is None:
+            output = Path(stack.enter_context(tempfile.TemporaryDirectory()), "submission.csv")
+        results = stack.enter_context(Results(output, details, overwrite))
+
+        # torch takes seconds to import: what can be refused without it has been refused by now.
+        from inference.devices import choose_device, choose_precision
+        from inference.ensemble import Ensemble, Member
+        from training.tools.checkpoints import load_checkpoint
+
+        chosen_device, why = choose_device(device)
+        dtype = choose_precision(precision, chosen_device)
+        say(f"{why}, {str(dtype).removeprefix('torch.')}")
+        checkpoints = []
+        for path in paths:
+            checkpoints.append(load_checkpoint(path))
+            say(checkpoints[-1].describe())
+        done = results.begin(
+            {
+                "models": [f"{checkpoint.name} {checkpoint.sha256[:12]}" for checkpoint in checkpoints],
+                "frames": frames,
+                "strategy": strategy,
+                "detector scale": detector_scale or "auto",
+                "number format": f"{dtype} on {chosen_device.type}",
+            }
+        )
+        todo = [video for video in videos if stamp_of(video) not in done]
+        if len(todo) < len(videos):
+            say(f"continuing: {len(videos) - len(todo)} of {len(videos)} videos were scored before")
+        scores = score_videos(
+            todo,
+            partial(read_evenly, num_frames=frames),
+            FaceDetector(device=chosen_device, scale=detector_scale),
+            Ensemble([Member.from_checkpoint(c) for c in checkpoints], chosen_device, dtype, batch_size),
+            STRATEGIES[strategy],
+            max_faces=most_faces(frames),
+            workers=workers,
+        )
+        _record(todo, len(videos), scores, results)
+        return results.finish(videos, [checkpoint.name for checkpoint in checkpoints])
+
+
+def _record(todo: Sequence[Video], total: int, scores: Iterable[VideoScore], results: Results) -> None:
+    """Write each score down as soon as it is there, under a progress bar."""
+    from tqdm import tqdm
+
+    # The stamp is taken before the video is read: a file that changes meanwhile is scored again by a rerun.
+    stamps = [stamp_of(video) for video in todo]
+    with tqdm(total=total, initial=total - len(todo), unit="video", disable=not todo) as bar:
+        for stamp, score in zip(stamps, scores, strict=True):
+            results.append(stamp, score)
+            bar.update()
+
+
+def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
+    """The checkpoint files of `models`; UserError names the first that is not there, and those that are."""
+    paths, missing = [], []
+    for model in models:
+        found = next((path for path in (weights_dir / model, Path(model)) if path.is_file()), None)
+        paths.append(found) if found else missing.append(str(weights_dir / model))
+    if missing:
+        there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file())
+        raise UserError(f"no such model: {_some(missing)}; there: {_some(there) or 'none, see download_weights.sh'}")
+    if len({path.name for path in paths}) < len(paths):
+        raise UserError("--models: a name is given twice")
+    return paths
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES_SHOWN} more" if len(names) > MOST_NAMES_SHOWN else ""
+    return ", ".join(names[:MOST_NAMES_SHOWN]) + more
+
+
+def _scale(text: str) -> float | None:
+    try:
+        return parse_scale(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a factor up to 8") from error
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = Parser(prog="predict_folder", description="Score a folder of videos: P(deepfake) for each, as a CSV file.")
+    add = parser.add_argument
+    add("--test-dir", required=True, metavar="DIR", help="folder of videos, subfolders included; or one video or image")
+    add("--models", required=True, nargs="+", metavar="NAME", help="checkpoints in --weights-dir, or paths")
+    add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
+    add("--output", default="submission.csv", metavar="FILE", help="the CSV to write: filename,label")
+    add("--details", metavar="FILE", help="JSON lines to write: per video all faces, probabilities, times, warnings")
+    add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
+    add("--frames", type=positive_int, default=DEFAULT_FRAMES, metavar="N", help="frames of a video to look at")
+    add("--strategy", choices=list(STRATEGIES), default="confident", help="from the faces' probabilities to a label")
+    add("--detector-scale", type=_scale, default="auto", metavar="X", help="detector input relative to the frame")
+    add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps")
+    add("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto", help="number format of the networks")
+    add("--batch-size", type=positive_int, default=32, metavar="N", help="faces in one pass of the networks")
+    add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
+    add("--limit", type=positive_int, metavar="N", help="only the first N videos")
+    add("--overwrite", action="store_true", help="replace an existing output, discard an unfinished one")
+    add("--strict", action="store_true", help="exit with code 1 if a video could not be read")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = vars(parse_arguments(argv))
+    strict = options.pop("strict")
+    try:
+        summary = predict_folder(**options)
+    except KeyboardInterrupt:
+        print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    print(summary)
+    return int(strict and summary.failed > 0)
+
+
+def cli() -> None:
+    exit_on_user_error(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,71 @@
+"""Fixtures built once: generated sample videos, small checkpoints, and the real samples where they are at hand."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _shared_folder() -> Path:
+    """The folder with `samples` and `golden`: DFDC_SHARED, or `shared` beside the repository."""
+    return Path(os.environ.get("DFDC_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Real videos; they may not be redistributed, so most checkouts do not have them."""
+    folder = _shared_folder() / "samples"
+    if not folder.is_dir():
+        pytest.skip(f"no real samples in {folder}; DFDC_SHARED names the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Reads a JSON file of results of the published solution."""
+    folder = _shared_folder() / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"no golden results in {folder}; DFDC_SHARED names the folder that holds them")
+    return lambda name: json.loads((folder / name).read_text())
+
+
+@pytest.fixture(scope="session")
+def sample_root(tmp_path_factory) -> Path:
+    """Three short generated videos in DFDC layout: one face, its fake, and one without a face."""
+    from demo.sample_videos import make_sample_root
+
+    root = tmp_path_factory.mktemp("sample_root")
+    make_sample_root(root, seconds=1.6, width=640, height=360, videos=["004", "519", "fvkanshbie"])
+    return root
+
+
+@pytest.fixture(scope="session")
+def video(sample_root) -> Path:
+    """A generated video of 48 frames, 640x360, with one face."""
+    return sample_root / "dfdc_train_part_0" / "004.mp4"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """A folder with two small checkpoints, `small` and `other`, of different input sizes."""
+    from demo.fresh_network import write_fresh_network
+
+    folder = tmp_path_factory.mktemp("weights")
+    write_fresh_network(folder / "small", encoder="mobilenetv3_small_050", size=96, seed=1)
+    write_fresh_network(folder / "other", encoder="mobilenetv3_small_050", size=64, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detector():
+    from faces.detector import FaceDetector
+
+    return FaceDetector()

@@ -1,0 +1,105 @@
+"""MTCNN: the scale rule, batches, order and coordinates of boxes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faces.detector import FaceDetector, auto_scale, parse_scale, shrink
+from faces.video import read_evenly
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"),
+    [
+        (240, 299, 2.0),
+        (240, 300, 1.0),
+        (480, 640, 1.0),
+        (1000, 700, 1.0),
+        (720, 1001, 0.5),
+        (1900, 1080, 0.5),
+        (1901, 1080, 0.33),
+        (2160, 3840, 0.33),
+    ],
+)
+def test_input_size_follows_the_longer_side(height, width, scale):
+    assert auto_scale(height, width) == scale
+
+
+def test_scale_argument():
+    assert parse_scale("auto") is None
+    assert parse_scale("0.5") == 0.5
+    for text in ("0", "-1", "nan", "wide", "100"):
+        with pytest.raises(ValueError):
+            parse_scale(text)
+
+
+def test_frames_are_shrunk_with_pils_bicubic_filter_to_truncated_sides():
+    frame = np.random.RandomState(0).randint(0, 256, (1081, 1921, 3), dtype=np.uint8)
+    small = shrink(frame, None)
+    assert small.shape == (356, 633, 3)
+    assert np.array_equal(small, np.asarray(Image.fromarray(frame).resize((633, 356), Image.BICUBIC)))
+    assert shrink(frame, 1.0) is frame
+
+
+def test_batch_finds_what_single_frames_find(video, detector):
+    frames = read_evenly(video, 8).images
+    for together, frame in zip(detector.detect(frames), frames, strict=True):
+        alone = detector.detect([frame])[0]
+        assert len(together) == len(alone) > 0
+        assert np.abs(together.boxes - alone.boxes).max() < 0.05
+
+
+def test_real_batches_find_what_single_frames_find(samples, detector):
+    for name in ("parity/dfdc_train_part_0/519.mp4", "test_videos/brtujopkby.mp4"):
+        frames = read_evenly(samples / name, 8).images
+        for together, frame in zip(detector.detect(frames), frames, strict=True):
+            alone = detector.detect([frame])[0]
+            assert len(together) == len(alone)
+            assert len(alone) == 0 or np.abs(together.boxes - alone.boxes).max() < 0.05
+
+
+def test_boxes_are_in_pixels_of_the_frame_at_any_scale(video):
+    frame = read_evenly(video, 1).images
+    boxes = [FaceDetector(scale=scale).detect(frame)[0].boxes for scale in (1.0, 0.5, 0.75)]
+    assert all(len(found) == 1 for found in boxes)
+    width = boxes[0][0, 2] - boxes[0][0, 0]
+    for other in boxes[1:]:
+        assert np.abs(other - boxes[0]).max() < 0.12 * width
+
+
+def test_faces_come_largest_first(video, detector):
+    frame = read_evenly(video, 1).images[0]
+    half = np.asarray(Image.fromarray(frame).resize((320, 180)))
+    canvas = np.zeros((360, 960, 3), dtype=np.uint8)
+    canvas[:180, :320] = half
+    canvas[:, 320:] = frame
+    found = detector.detect([canvas])[0]
+    assert len(found) == 2
+    areas = (found.boxes[:, 2] - found.boxes[:, 0]) * (found.boxes[:, 3] - found.boxes[:, 1])
+    assert areas[0] > 2 * areas[1]
+    assert found.scores.shape == (2,) and found.points.shape == (2, 5, 2)
+    left_eye, right_eye = found.points[0, :2]
+    assert found.boxes[0, 0] < left_eye[0] < right_eye[0] < found.boxes[0, 2]
+
+
+def test_no_face_no_boxes(detector):
+    blank = np.full((200, 320, 3), 127, dtype=np.uint8)
+    found = detector.detect([blank, blank])
+    assert [len(detections) for detections in found] == [0, 0]
+    assert found[0].boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 640), (16, 16), (2000, 3)])
+def test_frames_too_small_for_a_face_have_none(detector, size):
+    assert len(detector.detect([np.zeros((*size, 3), dtype=np.uint8)])[0]) == 0
+
+
+def test_frames_of_several_sizes_are_detected_together(video, detector):
+    frame = read_evenly(video, 1).images[0]
+    mixed = detector.detect([frame, frame[:, :600], frame])
+    assert [len(found) for found in mixed] == [1, 1, 1]
+    assert np.array_equal(mixed[0].boxes, mixed[2].boxes)
+
+
+def test_no_frames_no_detections(detector):
+    assert detector.detect([]) == []

@@ -1,0 +1,333 @@
+"""A folder of videos becomes a CSV: what is in it, what goes wrong in which words, and what survives interruption."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import predict_folder as command
+from common.errors import UserError
+from inference.inputs import find_videos
+from predict_folder import predict_folder
+
+
+@pytest.fixture(scope="module")
+def folder(sample_root, tmp_path_factory):
+    """Three videos that can be scored, or at least read, directly in one folder."""
+    folder = tmp_path_factory.mktemp("videos")
+    for path in sample_root.rglob("*.mp4"):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture
+def run(folder, weights, tmp_path, capsys):
+    """Runs the command on the folder; returns (exit code, stdout, stderr). Options override the defaults."""
+
+    def call(*extra, test_dir=folder, models=("small",), output=tmp_path / "out.csv", frames="6"):
+        argv = ["--test-dir", test_dir, "--weights-dir", weights, "--models", *models, "--output", output]
+        with pytest.raises(SystemExit) as exit_info:
+            command.exit_on_user_error(lambda: command.main([str(a) for a in [*argv, "--frames", frames, *extra]]))
+        captured = capsys.readouterr()
+        return exit_info.value.code, captured.out, captured.err
+
+    return call
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture(scope="module")
+def labels(folder, weights):
+    return predict_folder(folder, ["small"], weights_dir=weights, frames=6, say=lambda line: None).labels
+
+
+def test_one_call_gives_the_labels(labels):
+    assert list(labels) == ["004.mp4", "519.mp4", "fvkanshbie.mp4"]
+    assert labels["fvkanshbie.mp4"] == 0.5
+    assert all(0 < label < 1 and label != 0.5 for name, label in labels.items() if name != "fvkanshbie.mp4")
+
+
+def test_csv_holds_filename_and_label_sorted_by_name(run, labels, tmp_path):
+    code, out, _ = run()
+    assert code == 0
+    header, *rows = read_csv(tmp_path / "out.csv")
+    assert header == ["filename", "label"]
+    assert [(name, float(label)) for name, label in rows] == list(labels.items())
+    assert out.splitlines()[0].startswith("device: ") and out.splitlines()[1].startswith("loaded small: ")
+    assert "3 videos, 2 scored, 1 without a face (0.5)" in out.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.errors.csv"]
+
+
+def test_two_runs_and_any_number_of_workers_give_the_same_bytes(run, tmp_path):
+    contents = set()
+    for workers in ("1", "4", "4"):
+        run("--workers", workers, "--overwrite")
+        contents.add((tmp_path / "out.csv").read_bytes())
+    assert len(contents) == 1
+
+
+def test_ensemble_is_the_mean_of_its_networks(run, tmp_path):
+    run("--details", tmp_path / "details.jsonl", models=("small", "other"))
+    record = json.loads((tmp_path / "details.jsonl").read_text().splitlines()[0])
+    assert set(record["labels"]) == {"small", "other"}
+    assert record["label"] == pytest.approx(np.mean(list(record["labels"].values())))
+
+
+def test_details_tell_every_face(run, labels, tmp_path):
+    run("--details", tmp_path / "details.jsonl", "--strategy", "mean")
+    records = [json.loads(line) for line in (tmp_path / "details.jsonl").read_text().splitlines()]
+    assert [record["filename"] for record in records] == list(labels)
+    record = records[0]
+    assert (record["width"], record["height"], record["models"], record["error"]) == (640, 360, ["small"], None)
+    assert record["frames"] == [0, 9, 18, 28, 37, 47]
+    assert [face["frame"] for face in record["faces"]] == record["frames"]
+    for face in record["faces"]:
+        xmin, ymin, xmax, ymax = face["box"]
+        assert 0 < xmin < xmax < 640 and 0 < ymin < ymax < 360 and 0.8 < face["score"] <= 1
+    assert record["label"] == pytest.approx(np.mean([face["probabilities"][0] for face in record["faces"]]))
+    assert set(record["seconds"]) == {"decode", "detect", "classify"}
+    assert record["warnings"] == ["few faces: 6 in 6 frames"]
+    assert records[2]["warnings"] == ["no face found"] and records[2]["faces"] == []
+
+
+def test_at_most_four_faces_a_frame_less_one_are_scored(run, tmp_path, sample_root):
+    from PIL import Image
+
+    from faces.video import read_evenly
+
+    frame = read_evenly(sample_root / "dfdc_train_part_0" / "004.mp4", 1).images[0]
+    Image.fromarray(np.tile(frame[:, 160:480], (2, 3, 1))).save(tmp_path / "crowd.png")
+    run("--details", tmp_path / "d.jsonl", test_dir=tmp_path / "crowd.png", frames="1")
+    record = json.loads((tmp_path / "d.jsonl").read_text())
+    assert len(record["faces"]) == 3
+    assert record["warnings"][-1] == "many faces: 3 beyond the first 3 were left out"
+
+
+def test_one_video_or_one_image_is_a_folder_of_one(run, video, tmp_path):
+    assert run(test_dir=video)[0] == 0
+    assert read_csv(tmp_path / "out.csv")[1][0] == "004.mp4"
+    capture = cv2.VideoCapture(str(video))
+    cv2.imwrite(str(tmp_path / "face.jpg"), capture.read()[1])
+    assert run("--overwrite", test_dir=tmp_path / "face.jpg")[0] == 0
+    name, label = read_csv(tmp_path / "out.csv")[1]
+    assert name == "face.jpg" and float(label) != 0.5
+
+
+def test_files_that_cannot_be_read_score_half_and_are_named(run, folder, labels, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folder, mixed)
+    (mixed / "a zero.mp4").write_bytes(b"")
+    (mixed / "b text.mov").write_text("hello " * 1000)
+    (mixed / "not looked at.txt").write_text("hello")
+    code, out, _ = run(test_dir=mixed)
+    assert code == 0
+    rows = dict(read_csv(tmp_path / "out.csv")[1:])
+    assert rows["a zero.mp4"] == rows["b text.mov"] == "0.5"
+    assert float(rows["004.mp4"]) == labels["004.mp4"]
+    assert "5 videos, 2 scored, 1 without a face (0.5), 2 failed (0.5)" in out.splitlines()[-1]
+    header, *errors = read_csv(tmp_path / "out.csv.errors.csv")
+    assert header == ["filename", "reason"]
+    assert dict(errors).keys() == {"a zero.mp4", "b text.mov", "fvkanshbie.mp4"}
+    assert dict(errors)["a zero.mp4"] == "is empty (0 bytes)"
+    assert run("--strict", "--overwrite", test_dir=mixed)[0] == 1
+
+
+def test_names_of_any_kind_survive_the_csv(run, video, tmp_path):
+    names = ['comma, and "quotes".mp4', "new\nline.mp4", "ünï 影片.mp4", "=formula.mp4", "sub folder/004.mp4"]
+    for name in names:
+        path = tmp_path / "named" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, path)
+    assert run(test_dir=tmp_path / "named", frames="1")[0] == 0
+    rows = read_csv(tmp_path / "out.csv")[1:]
+    assert sorted(name for name, _ in rows) == sorted(names)
+    assert len({label for _, label in rows}) == 1
+
+
+def test_name_that_is_not_utf8_keeps_its_bytes(run, video, tmp_path):
+    (tmp_path / "odd").mkdir()
+    shutil.copy(video, bytes(tmp_path / "odd") + b"/\xff\xfe.mp4")
+    assert run(test_dir=tmp_path / "odd", frames="1")[0] == 0
+    assert b"\n\xff\xfe.mp4,0.5\n" in (tmp_path / "out.csv").read_bytes()
+    assert "not valid UTF-8" in (tmp_path / "out.csv.errors.csv").read_text(errors="surrogateescape")
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "no video", "not a video"])
+def test_nothing_to_score_is_one_line_and_exit_code_2(run, tmp_path, what):
+    place = tmp_path / "place"
+    if what != "missing":
+        place.mkdir()
+    if what in ("no video", "not a video"):
+        (place / "notes.txt").write_text("x")
+    code, out, err = run(test_dir=place / "notes.txt" if what == "not a video" else place)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert str(place) in err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_unknown_model_is_one_line_that_names_the_known_ones(run, tmp_path):
+    code, _, err = run(models=("small", "nothing"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "nothing" in err and "there: other, small" in err
+
+
+@pytest.mark.parametrize(
+    "extra", [("--frames", "0"), ("--strategy", "best"), ("--nonsense",), ("--detector-scale", "0"), ("--device", "x")]
+)
+def test_bad_options_are_one_line_and_exit_code_2(run, extra):
+    code, _, err = run(*extra)
+    assert (code, len(err.splitlines())) == (2, 1)
+
+
+def test_finished_output_is_not_replaced_unasked(run, tmp_path):
+    (tmp_path / "out.csv").write_text("mine")
+    code, _, err = run()
+    assert code == 2 and "--overwrite" in err
+    assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+def test_output_that_cannot_be_written_is_found_out_at_once(run, tmp_path):
+    (tmp_path / "dir.csv").mkdir()
+    code, out, err = run(output=tmp_path / "dir.csv")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    code, out, err = run("--details", tmp_path / "dir.csv")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_sample_submission_gives_rows_and_order(run, folder, labels, tmp_path):
+    sample = tmp_path / "sample_submission.csv"
+    sample.write_text("filename,label\n519.mp4,0.5\nghost.mp4,0.5\n004.mp4,0.5\n")
+    code, out, _ = run("--sample-submission", sample)
+    assert code == 0
+    rows = read_csv(tmp_path / "out.csv")[1:]
+    assert [name for name, _ in rows] == ["519.mp4", "ghost.mp4", "004.mp4"]
+    assert [float(label) for _, label in rows] == [labels["519.mp4"], 0.5, labels["004.mp4"]]
+    assert "1 files missing, their rows say 0.5: ghost.mp4" in out
+    assert "1 files not in the sample submission, left out: fvkanshbie.mp4" in out
+    assert read_csv(tmp_path / "out.csv.errors.csv")[1:] == [["ghost.mp4", "is missing"]]
+
+
+@pytest.mark.parametrize("content", ["label\n0.5\n", "filename\na.mp4\na.mp4\n", ""])
+def test_unfit_sample_submission_is_refused(run, tmp_path, content):
+    (tmp_path / "sample.csv").write_text(content)
+    code, _, err = run("--sample-submission", tmp_path / "sample.csv")
+    assert code == 2 and "sample.csv" in err
+
+
+def test_limit_takes_the_first_videos(run, tmp_path):
+    run("--limit", "1")
+    assert [name for name, _ in read_csv(tmp_path / "out.csv")[1:]] == ["004.mp4"]
+
+
+def interrupted_after(n, monkeypatch):
+    """Make the command stop as on Ctrl-C when `n` videos are recorded."""
+    append = command.Results.append
+
+    def interrupting(self, stamp, score):
+        if sum(1 for _ in self.partial.open()) > n:
+            raise KeyboardInterrupt
+        append(self, stamp, score)
+
+    monkeypatch.setattr(command.Results, "append", interrupting)
+
+
+def test_interrupted_run_goes_on_where_it_was(run, labels, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        code, _, err = run()
+    assert code == 130 and "the same command goes on" in err
+    assert not (tmp_path / "out.csv").exists() and (tmp_path / "out.csv.partial").exists()
+    code, out, _ = run()
+    assert code == 0 and "continuing: 2 of 3 videos" in out
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
+
+
+def test_half_written_line_is_done_again(run, labels, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run()
+    partial = tmp_path / "out.csv.partial"
+    partial.write_bytes(partial.read_bytes()[:-40])
+    _, out, _ = run()
+    assert "continuing: 1 of 3 videos" in out
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
+
+
+def test_video_that_changed_meanwhile_is_scored_again(run, folder, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run(test_dir=copy)
+    shutil.copy(copy / "fvkanshbie.mp4", copy / "004.mp4")
+    _, out, _ = run(test_dir=copy)
+    assert "continuing: 1 of 3 videos" in out
+    assert dict(read_csv(tmp_path / "out.csv")[1:])["004.mp4"] == "0.5"
+
+
+def test_other_settings_do_not_continue_a_run(run, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        run()
+    code, _, err = run(frames="5")
+    assert code == 2 and "frames was 6, is 5" in err and "--overwrite" in err
+    assert run("--overwrite", frames="5")[0] == 0
+
+
+def test_second_run_on_one_output_is_refused(run, tmp_path):
+    with command.Results(tmp_path / "out.csv"):
+        code, _, err = run()
+    assert code == 2 and "another run is writing it" in err
+    assert run()[0] == 0
+
+
+def test_killed_run_is_finished_by_the_same_command(folder, weights, labels, tmp_path, repository):
+    """A real kill -9, right after the first video is counted."""
+    argv = [sys.executable, str(repository / "predict_folder.py"), "--test-dir", str(folder), "--frames", "6"]
+    argv += ["--weights-dir", str(weights), "--models", "small", "--output", str(tmp_path / "out.csv")]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        seen = b""
+        while b" 1/3 " not in seen:
+            piece = process.stderr.read1()
+            assert piece, f"ended early: {seen.decode()}"
+            seen += piece
+        process.send_signal(signal.SIGKILL)
+    if not (tmp_path / "out.csv").exists():  # it may have been quicker than the kill
+        assert (tmp_path / "out.csv.partial").exists()
+        subprocess.run(argv, check=True, capture_output=True)
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
+
+
+def test_linked_folders_are_searched_once(folder, tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(folder)
+    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root")
+    assert [video.name for video in find_videos(tmp_path / "root")] == [
+        "link/004.mp4",
+        "link/519.mp4",
+        "link/fvkanshbie.mp4",
+    ]
+
+
+def test_hidden_files_are_no_videos(video, tmp_path):
+    shutil.copy(video, tmp_path / "._004.mp4")
+    with pytest.raises(UserError, match="no videos"):
+        find_videos(tmp_path)
+
+
+def test_real_videos_are_scored(samples, weights):
+    """A DFDC clip in portrait format and FaceForensics++ pairs in subfolders."""
+    summary = predict_folder(samples / "parity", ["small"], weights_dir=weights, frames=4, say=lambda line: None)
+    assert len(summary.labels) == 4 and summary.failed == summary.faceless == 0
+    assert "dfdc_train_part_3/634_660.mp4" in summary.labels
+    summary = predict_folder(samples / "test_videos", ["small"], weights_dir=weights, frames=4, say=lambda line: None)
+    assert list(summary.labels) == ["brtujopkby.mp4"] and summary.faceless == 0

@@ -1,0 +1,1 @@
+"""What training and inference share around the networks: checkpoints."""

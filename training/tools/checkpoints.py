@@ -1,0 +1,163 @@
+"""Checkpoint files: written whole or not at all, loaded strictly, never unpickled as code."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from common.errors import UserError, one_line
+from common.files import replacing, sha256_of
+from training.tools.config import NetworkConfig
+from training.zoo.classifiers import create_network
+
+# The released files may hold NumPy scalars (bce_best), pickled under the module names of NumPy 1 or 2.
+_scalar = np.float64(0).__reduce__()[0]
+_NUMPY_SCALARS = [
+    (_scalar, "numpy.core.multiarray.scalar"),
+    (_scalar, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in "?bhilqBHILQefd"},
+]
+MOST_KEYS_SHOWN = 3
+
+
+class CheckpointError(UserError):
+    """A checkpoint file that is refused; the message names the file and the reason."""
+
+
+@dataclass
+class Checkpoint:
+    """A loaded classifier in eval mode with what its file says about it."""
+
+    name: str
+    network: nn.Module
+    config: NetworkConfig
+    epoch: int | None
+    bce_best: float | None
+    sha256: str
+
+    def describe(self) -> str:
+        """One line: name, encoder, epoch, beginning of the file's SHA-256."""
+        epoch = "unknown epoch" if self.epoch is None else f"epoch {self.epoch}"
+        return f"loaded {self.name}: {self.config.network} {self.config.encoder}, {epoch}, sha256 {self.sha256[:12]}"
+
+
+def save_checkpoint(
+    path: str | Path, network: nn.Module, config: NetworkConfig, epoch: int = 0, bce_best: float = 100.0
+) -> None:
+    """Write a checkpoint that `load_checkpoint` can read back without being told the network."""
+    content = {
+        "state_dict": network.state_dict(),
+        "epoch": epoch,
+        "bce_best": bce_best,
+        "config": config.model_dump(mode="json"),
+    }
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Load a released checkpoint or one of our own, on the CPU, every key and shape matching.
+
+    A file without a config is taken for one of the seven released ones (DeepFakeClassifier, b7).
+    Raises CheckpointError if the file is missing, truncated, carries code or does not fit its network.
+    """
+    path = Path(path)
+    content = _read(path)
+    config = _config_of(content, path)
+    try:
+        network = create_network(config.network, config.encoder)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    state_dict = _state_dict_of(content, path)
+    differences = _differences(network.state_dict(), state_dict)
+    if differences:
+        raise CheckpointError(f"{path}: does not fit {config.network} with {config.encoder}: {'; '.join(differences)}")
+    network.load_state_dict(state_dict, strict=True)
+    return Checkpoint(
+        name=path.name,
+        network=network.eval(),
+        config=config,
+        epoch=_number(content.get("epoch"), int),
+        bce_best=_number(content.get("bce_best"), float),
+        sha256=sha256_of(path),
+    )
+
+
+def _read(path: Path) -> Mapping:
+    """The file's dictionary, tensors on the CPU, nothing in it executed."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    try:
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be opened: {error.strerror}") from error
+    except Exception as error:  # torch raises half a dozen types here; the reason always goes into the message
+        raise CheckpointError(f"{path}: {_refusal(error)}") from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint dictionary")
+    return content
+
+
+def _refusal(error: Exception) -> str:
+    """Why torch would not load a file, in a line."""
+    code = re.search(r"(?:GLOBAL|global|class|function)\s+['`]?([\w.]+\.[\w.]+)", str(error))
+    if "unsupported" in str(error).lower() and code:
+        return f"refused, it carries code or objects beyond tensors and numbers ({code.group(1)})"
+    return f"is truncated or not a checkpoint ({type(error).__name__}: {one_line(error)[:120]})"
+
+
+def _config_of(content: Mapping, path: Path) -> NetworkConfig:
+    config = content.get("config", {})
+    try:
+        return NetworkConfig.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "config"
+        raise CheckpointError(f"{path}: its config is not valid: {field}: {first['msg']}") from error
+
+
+def _state_dict_of(content: Mapping, path: Path) -> dict[str, Tensor]:
+    """The weights without the `module.` that distributed training puts before each name."""
+    state_dict = content.get("state_dict")
+    if not isinstance(state_dict, Mapping) or not state_dict:
+        raise CheckpointError(
+            f"{path}: has no state_dict (it holds {', '.join(map(str, islice(content, 5))) or 'nothing'})"
+        )
+    wrong = next((key for key, value in state_dict.items() if not isinstance(value, Tensor)), None)
+    if wrong is not None:
+        raise CheckpointError(f"{path}: {wrong} in its state_dict is not a tensor")
+    return {str(key).removeprefix("module."): value for key, value in state_dict.items()}
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `found` from loading: the first missing, unexpected and differently shaped keys."""
+    groups = {
+        "missing": [key for key in expected if key not in found],
+        "unexpected": [key for key in found if key not in expected],
+        "other shape": [
+            f"{key} {list(found[key].shape)} instead of {list(value.shape)}"
+            for key, value in expected.items()
+            if key in found and found[key].shape != value.shape
+        ],
+    }
+    return [
+        f"{len(keys)} {kind}: {', '.join(keys[:MOST_KEYS_SHOWN])}{', ...' if len(keys) > MOST_KEYS_SHOWN else ''}"
+        for kind, keys in groups.items()
+        if keys
+    ]
+
+
+def _number(value: object, kind: type) -> int | float | None:
+    """A number of the file, NumPy scalars and one-element tensors included; None where it is anything else."""
+    try:
+        return kind(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
