@@ -138,7 +138,8 @@ def test_an_encoded_fake_differs_from_its_original_at_the_face(root, detector):
         xmin, ymin, xmax, ymax = boxes[0].astype(int)
         outside = np.ones(frame.shape, bool)
         outside[max(ymin - 30, 0) : ymax + 30, max(xmin - 30, 0) : xmax + 30] = False
-        # Measured: 5 to 70 times. The encoder alone lets two alike backgrounds drift 2 gray levels apart.
+        # Measured: 4.5 to 80 times, and over 7 for this pair at this seed.
+        # The encoder alone lets two alike backgrounds drift 2 gray levels apart.
         assert frame[ymin:ymax, xmin:xmax].mean() > 4 * frame[outside].mean()
 
 
@@ -171,7 +172,7 @@ def test_a_fake_trembles_and_an_original_does_not():
 def test_two_fakes_of_one_original_show_two_faces():
     first, second, real = (painted(name).mean(axis=0) for name in ("519", "bqxtrhafwd", "004"))
     face = (first != real).any(axis=-1)
-    # Measured: 15 to 20 gray levels; the same face trembling in two ways comes to 1.4.
+    # Measured: 17 to 26 gray levels; the same face trembling in two ways comes to 1.3.
     assert np.abs(first - second)[face].mean() > 5
 
 
