@@ -39,7 +39,7 @@ def predict_folder(
     detector_scale: float | None = None,
     device: str = "auto",
     precision: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     workers: int = 2,
     limit: int | None = None,
     overwrite: bool = False,
@@ -157,7 +157,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--detector-scale", type=_scale, default="auto", metavar="X", help="detector input relative to the frame")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps")
     add("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto", help="number format of the networks")
-    add("--batch-size", type=positive_int, default=32, metavar="N", help="faces in one pass of the networks")
+    add(
+        "--batch-size",
+        type=positive_int,
+        metavar="N",
+        help="faces in one pass of a network (default: 1 on a CPU, else 32)",
+    )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")
     add("--overwrite", action="store_true", help="replace an existing output, discard an unfinished one")

@@ -15,7 +15,10 @@ from training.tools.checkpoints import Checkpoint
 from training.tools.config import NetworkConfig
 
 COMPRESSION_QUALITY = 90
-DEFAULT_BATCH_SIZE = 32
+# On a CPU one face at a time is fastest: EfficientNet-B7 takes 0.16 s a face alone, 0.45 s in a batch of 32, whose
+# activations leave the caches and the allocator's reach.
+CPU_BATCH_SIZE = 1
+GPU_BATCH_SIZE = 32
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Ensemble:
     """Networks on one device in one number format; calls come from one thread at a time.
 
     `dtype` float32 runs plainly; half formats convert the networks on a GPU and use autocast on a CPU, where
-    whole networks in half precision are slower and less exact.
+    whole networks in half precision are slower and less exact. `batch_size` None is what suits the device.
     """
 
     def __init__(
@@ -55,12 +58,12 @@ class Ensemble:
         members: Sequence[Member],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = None,
         apply_compression: bool = False,
     ):
         self.members = list(members)
         self.device = device
-        self.batch_size = batch_size
+        self.batch_size = batch_size or (CPU_BATCH_SIZE if device.type == "cpu" else GPU_BATCH_SIZE)
         self.apply_compression = apply_compression
         self.autocast = device.type == "cpu" and dtype != torch.float32
         self.dtype = torch.float32 if self.autocast else dtype
