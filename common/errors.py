@@ -10,11 +10,18 @@ class UserError(Exception):
     """Something the user can put right. The message is one line: what is wrong, with which file, what to do."""
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to an option's help where there is one to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that shows defaults in its help and ends on a usage error with one line and exit code 2."""
 
     def __init__(self, **kwargs):
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **kwargs)
+        super().__init__(formatter_class=_Help, allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {one_line(message)} (--help lists the options)\n")
