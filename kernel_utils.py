@@ -16,7 +16,7 @@ from torch import nn
 
 from faces.detector import FaceDetector
 from faces.geometry import crop_face, isotropically_resize_image, put_to_center
-from faces.video import Frames, VideoError, count_frames, evenly_spaced, read_at
+from faces.video import Frames, VideoError, evenly_spaced, read_frames
 from inference.ensemble import Ensemble, Member
 from inference.strategies import Strategy, confident_strategy
 from inference.stream import Video, VideoScore, most_faces, score_videos
@@ -76,10 +76,7 @@ class VideoReader:
 
     def _read(self, path: str | Path, choose: Callable[[int], Sequence[int]]) -> FramesAndIndices | None:
         try:
-            indices = sorted({int(index) for index in choose(_count(path))})
-            if not indices or indices[0] < 0:
-                raise VideoError(f"has no frames {indices}")
-            frames = read_at(path, indices)
+            frames = read_frames(path, choose)
         except VideoError as error:
             if self.verbose:
                 print(f"{path}: {error}", file=sys.stderr)
@@ -90,13 +87,6 @@ class VideoReader:
         height, width = image.shape[:2]
         cut_w, cut_h = int(width * self.insets[0]), int(height * self.insets[1])
         return image[cut_h : height - cut_h, cut_w : width - cut_w]
-
-
-def _count(path: str | Path) -> int:
-    count = count_frames(path)
-    if count == 0:
-        raise VideoError("has a video stream without frames")
-    return count
 
 
 class FaceExtractor:

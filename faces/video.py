@@ -1,14 +1,23 @@
-"""Frames of a video or an image file as RGB arrays, read one after another so that memory follows what is kept."""
+"""Frames of a video or an image file as arrays, read one after another so that memory follows what is kept.
 
-from collections.abc import Iterable
+Decoding is most of a video's cost, so what nobody asked for is not decoded where no other frame needs it: the
+non-reference frames of H.264, about half of an ordinary file. The frames asked for are the same to the last bit.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+# FFmpeg also reads playlists; a file that calls itself a video must not make it open other files or addresses.
+OPEN_OPTIONS = {"protocol_whitelist": "none"}
+H264_SLICES = (1, 5)  # NAL unit types: a slice of an ordinary picture, of an IDR picture
 
 
 class VideoError(Exception):
@@ -24,78 +33,162 @@ class Frames:
     warnings: list[str] = field(default_factory=list)
 
 
+class VideoFile:
+    """An opened video: how many frames it has, and those frames. Use it in a `with` statement.
+
+    `frame_count` counts the frames that are in the file, `announced` is what its header claims (0: nothing).
+    Raises VideoError if the file cannot be opened or has no video stream.
+    """
+
+    def __init__(self, path: str | Path):
+        try:
+            self._file = Path(path).open("rb")  # noqa: SIM115, closed in __exit__
+        except OSError as error:
+            raise VideoError(f"cannot be opened: {error.strerror}") from error
+        try:
+            self._scan()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._file.close()
+
+    def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames at `indices`, in increasing order, as (index, (h, w, 3) uint8 BGR), upright.
+
+        A frame that cannot be decoded is left out; the caller counts.
+        """
+        wanted = set(indices)
+        if not wanted:
+            return
+        last = max(wanted)
+        with self._open() as container:
+            for index, frame in self._decode(container, wanted):
+                if index in wanted:
+                    yield index, _upright_bgr(frame)
+                if index >= last:
+                    return
+
+    def _open(self) -> av.container.InputContainer:
+        """A container over the open file: a fresh one for each pass, since not every format can be rewound.
+
+        Handing over the file, not its name, keeps FFmpeg from reading meaning into odd names.
+        """
+        self._file.seek(0)
+        try:
+            container = av.open(self._file, options=OPEN_OPTIONS)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError("is not a readable video") from error
+        if not container.streams.video:
+            container.close()
+            raise VideoError("has no video stream")
+        # Videos are decoded side by side; threads within one would only get into each other's way.
+        container.streams.video[0].codec_context.thread_count = 1
+        return container
+
+    def _scan(self) -> None:
+        """Find out which frames are in the file, from its packets alone where their timestamps tell."""
+        if self._file.seek(0, 2) == 0:
+            raise VideoError("is empty (0 bytes)")
+        timestamps = []
+        with self._open() as container:
+            stream = container.streams.video[0]
+            self.announced = stream.frames
+            self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
+            for packet in _packets(container):
+                if packet.size and not packet.is_discard:
+                    timestamps.append(packet.pts)
+            trusted = container.format.name not in ("avi",)  # AVI has none of its own: they are in decoding order
+        self._index_of: dict[int, int] | None = None
+        if trusted and None not in timestamps and len(set(timestamps)) == len(timestamps):
+            self._index_of = {pts: index for index, pts in enumerate(sorted(timestamps))}
+        self.frame_count = len(timestamps)
+
+    def _decode(self, container: av.container.InputContainer, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoded frames with their positions; without usable timestamps all are decoded and counted."""
+        position = 0
+        for packet in _packets(container):
+            skippable = self._index_of is not None and self._skips and packet.size
+            if skippable and self._index_of.get(packet.pts) not in wanted and _is_non_reference(packet):
+                continue
+            try:
+                decoded = packet.decode()
+            except av.FFmpegError:  # a damaged packet; what follows may be sound
+                continue
+            for frame in decoded:
+                index = position if self._index_of is None else self._index_of.get(frame.pts)
+                position += 1
+                if index is not None:
+                    yield index, frame
+
+
+def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
+    """The video stream's packets up to the end of the file, or to where the file breaks off."""
+    packets = container.demux(container.streams.video[0])
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            return
+        if packet is None:
+            return
+        yield packet
+
+
+def _has_length_prefixes(codec: av.VideoCodecContext) -> bool:
+    """Whether H.264 units come with four bytes of length, as in MP4 and Matroska."""
+    extradata = codec.extradata or b""
+    return len(extradata) > 4 and extradata[0] == 1 and extradata[4] & 3 == 3
+
+
+def _is_non_reference(packet: av.Packet) -> bool:
+    """Whether no other H.264 picture is predicted from this one (nal_ref_idc 0 in each of its slices)."""
+    content = memoryview(packet)
+    position, slices = 0, 0
+    while position + 5 <= len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        header = content[position + 4]
+        if header & 31 in H264_SLICES:
+            if header >> 5 & 3:
+                return False
+            slices += 1
+        position += 4 + length
+    return slices > 0
+
+
+def _upright_bgr(frame: av.VideoFrame) -> np.ndarray:
+    """The frame as OpenCV decodes it: BGR, chroma upsampled bicubically, turned as its metadata say."""
+    image = frame.to_ndarray(format="bgr24", interpolation="BICUBIC")
+    return np.rot90(image, frame.rotation // 90) if frame.rotation % 360 else image
+
+
 def evenly_spaced(frame_count: int, num_frames: int) -> list[int]:
     """`num_frames` positions from the first to the last frame, truncated to int, repeats taken once."""
     return np.unique(np.linspace(0, frame_count - 1, num_frames).astype(int)).tolist()
 
 
-def open_video(path: str | Path) -> cv2.VideoCapture:
-    """Open `path` with OpenCV's FFmpeg reader; VideoError if there is no video stream in it.
-
-    The absolute path keeps FFmpeg from reading a name with a colon as a protocol.
+def read_frames(path: str | Path, choose: Callable[[int], Sequence[int]]) -> Frames:
+    """The frames that `choose(frame_count)` names, in increasing order, each once. Where the video breaks off, what
+    came before is returned, with a warning. Raises VideoError if not a single frame can be read.
     """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise VideoError(f"cannot be opened: {error.strerror}") from error
-    if path.is_dir():
-        raise VideoError("is a directory")
-    if size == 0:
-        raise VideoError("is empty (0 bytes)")
-    try:
-        name = str(path.absolute()).encode().decode()
-    except UnicodeEncodeError as error:  # OpenCV crashes on such a name
-        raise VideoError("has a name that is not valid UTF-8; rename it") from error
-    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise VideoError("has no readable video stream (not a video, audio only, or broken)")
-    return capture
-
-
-def count_frames(path: str | Path) -> int:
-    """Number of frames the container announces; where it announces none, the frames are counted by reading."""
-    capture = open_video(path)
-    try:
-        announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if announced > 0:
-            return announced
-        counted = 0
-        while capture.grab():
-            counted += 1
-        return counted
-    finally:
-        capture.release()
-
-
-def read_at(path: str | Path, indices: Iterable[int]) -> Frames:
-    """Read the frames at `indices` (increasing, each once). Where the video breaks off, what came before is returned.
-
-    Raises VideoError if not a single frame can be read.
-    """
-    wanted = list(indices)
-    capture = open_video(path)
-    frames = Frames([], [])
-    try:
-        position = 0
-        for index in wanted:
-            while position < index and capture.grab():
-                position += 1
-            if position < index or not capture.grab():
-                break
-            position += 1
-            decoded, image = capture.retrieve()
-            if decoded and image is not None:
-                frames.images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-                frames.indices.append(index)
-    finally:
-        capture.release()
-    if not frames.images:
-        raise VideoError("has a video stream, but no frame of it can be decoded")
-    if len(frames.images) < len(wanted):
-        frames.warnings.append(f"only {len(frames.images)} of {len(wanted)} frames could be decoded")
+    with VideoFile(path) as video:
+        if video.frame_count == 0:
+            raise VideoError("has a video stream without frames")
+        wanted = sorted({int(index) for index in choose(video.frame_count)})
+        frames = Frames([], [])
+        for index, image in video.frames(wanted):
+            frames.images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            frames.indices.append(index)
+        if not frames.images:
+            raise VideoError("has a video stream, but no frame of it can be decoded")
+        if len(frames.images) < len(wanted):
+            frames.warnings.append(f"only {len(frames.images)} of {len(wanted)} frames could be decoded")
+        if video.frame_count < video.announced:
+            frames.warnings.append(f"breaks off: {video.frame_count} of {video.announced} frames are in the file")
     return frames
 
 
@@ -115,7 +208,4 @@ def read_evenly(path: str | Path, num_frames: int) -> Frames:
     """`num_frames` frames spread over a video from its first to its last one, or the one frame of an image."""
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path)
-    frame_count = count_frames(path)
-    if frame_count == 0:
-        raise VideoError("has a video stream without frames")
-    return read_at(path, evenly_spaced(frame_count, num_frames))
+    return read_frames(path, lambda frame_count: evenly_spaced(frame_count, num_frames))

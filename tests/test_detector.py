@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faces.detector import FaceDetector, auto_scale, parse_scale, shrink
+from faces.detector import (
+    BOX_THRESHOLDS,
+    INFERENCE_THRESHOLDS,
+    LANDMARK_THRESHOLDS,
+    FaceDetector,
+    auto_scale,
+    parse_scale,
+    shrink,
+)
 from faces.video import read_evenly
 
 
@@ -103,3 +111,44 @@ def test_frames_of_several_sizes_are_detected_together(video, detector):
 
 def test_no_frames_no_detections(detector):
     assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize("thresholds", [INFERENCE_THRESHOLDS, LANDMARK_THRESHOLDS, BOX_THRESHOLDS])
+def test_faces_are_those_facenet_pytorch_finds(video, sample_root, thresholds):
+    """Boxes, scores and points of the reference implementation, frame by frame."""
+    from facenet_pytorch import MTCNN
+
+    reference = MTCNN(margin=0, thresholds=list(thresholds)).eval()
+    for path in (video, sample_root / "dfdc_train_part_1" / "fvkanshbie.mp4"):
+        frames = read_evenly(path, 4).images
+        for frame, found in zip(frames, FaceDetector(thresholds, scale=1.0).detect(frames), strict=True):
+            boxes, scores, points = reference.detect(frame, landmarks=True)
+            assert len(found) == (0 if boxes is None else len(boxes))
+            if boxes is not None:
+                assert np.abs(found.boxes - boxes.astype(float)).max() < 0.01
+                assert np.abs(found.scores - scores.astype(float)).max() < 1e-4
+                assert np.abs(found.points - points.astype(float)).max() < 0.01
+
+
+def test_real_faces_are_those_facenet_pytorch_finds(samples):
+    from facenet_pytorch import MTCNN
+
+    reference = MTCNN(margin=0, thresholds=list(INFERENCE_THRESHOLDS)).eval()
+    frames = read_evenly(samples / "test_videos" / "brtujopkby.mp4", 6).images
+    inputs = [shrink(frame, 0.33) for frame in frames]
+    for small, found in zip(inputs, FaceDetector(scale=1.0).detect(inputs), strict=True):
+        boxes, _ = reference.detect(small)
+        assert len(found) == (0 if boxes is None else len(boxes))
+        assert boxes is None or np.abs(found.boxes - boxes.astype(float)).max() < 0.01
+
+
+def test_box_hanging_over_the_edge_is_found(video, detector):
+    frame = read_evenly(video, 1).images[0]
+    left, _, right, _ = detector.detect([frame])[0].boxes[0]
+    cut = np.ascontiguousarray(frame[:, int(left + 0.3 * (right - left)) :])
+    from facenet_pytorch import MTCNN
+
+    boxes, _ = MTCNN(margin=0, thresholds=list(INFERENCE_THRESHOLDS)).eval().detect(cut)
+    found = detector.detect([cut])[0]
+    assert len(found) == (0 if boxes is None else len(boxes))
+    assert boxes is None or np.abs(found.boxes - boxes.astype(float)).max() < 0.01

@@ -1,0 +1,194 @@
+"""MTCNN (Zhang et al., 2016) over a batch of frames, on facenet-pytorch's networks and weights.
+
+The three networks are facenet-pytorch's; the way from frames to boxes is written for many frames at once. What costs
+most elsewhere is resizing by area, once per scale and once per candidate box. Here every resize reads one integral
+image per frame: a mean over any window is four look-ups, whatever the window's size.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+SCALE_FACTOR = 0.709
+PNET_CELL, PNET_STRIDE = 12, 2
+RNET_SIZE, ONET_SIZE = 24, 48
+# Overlap above which the weaker of two boxes goes: within a scale, between scales and after R-Net, after O-Net.
+NMS_IN_SCALE, NMS_BETWEEN, NMS_FINAL = 0.5, 0.7, 0.7
+CROPS_PER_BATCH = 512
+LANDMARKS = 5
+
+
+class Mtcnn:
+    """All faces of equally sized RGB frames: boxes, scores and five landmarks each.
+
+    `thresholds` are those of P-Net, R-Net and O-Net; `min_face` is the smallest face looked for, in pixels.
+    """
+
+    def __init__(self, thresholds: Sequence[float], min_face: int = 20, device: str | torch.device = "cpu"):
+        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+
+        self.thresholds = tuple(thresholds)
+        self.min_face = min_face
+        self.device = torch.device(device)
+        self.pnet, self.rnet, self.onet = (
+            network().eval().to(self.device, memory_format=torch.channels_last) for network in (PNet, RNet, ONet)
+        )
+
+    @torch.inference_mode()
+    def detect(self, frames: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Per frame (h, w, 3) uint8: boxes (n, 4), scores (n,) and points (n, 5, 2), float32, in pixels, unordered."""
+        sums = _integral_images(frames, self.device)
+        boxes, image_of = self._propose(sums)
+        boxes, image_of = self._refine(sums, boxes, image_of)
+        boxes, scores, points, image_of = self._finish(sums, boxes, image_of)
+        keep = _nms_by_smaller_area(boxes, scores, image_of)
+        found = [part[keep].cpu().numpy() for part in (boxes, scores, points)]
+        image_of = image_of[keep].cpu().numpy()
+        return [tuple(part[image_of == index] for part in found) for index in range(len(frames))]
+
+    def _propose(self, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """P-Net over an image pyramid: candidate boxes (n, 4), made square, and the frame of each."""
+        height, width = sums.shape[1] - 1, sums.shape[2] - 1
+        boxes, scores, offsets, image_of = [], [], [], []
+        for scale in _pyramid(min(height, width), self.min_face):
+            x = _resized(sums, int(height * scale + 1), int(width * scale + 1))
+            offset, probability = self.pnet(x)
+            image, row, column = (probability[:, 1] >= self.thresholds[0]).nonzero(as_tuple=True)
+            score = probability[image, 1, row, column]
+            cell = PNET_STRIDE * torch.stack([column, row], dim=1)
+            corners = [((cell + shift).to(score.dtype) / scale).floor() for shift in (1, PNET_CELL)]
+            box = torch.cat(corners, dim=1)
+            keep = batched_nms(box, score, image, NMS_IN_SCALE)
+            boxes.append(box[keep])
+            scores.append(score[keep])
+            offsets.append(offset[image, :, row, column][keep])
+            image_of.append(image[keep])
+        boxes, scores, offsets, image_of = (torch.cat(part) for part in (boxes, scores, offsets, image_of))
+        keep = batched_nms(boxes, scores, image_of, NMS_BETWEEN)
+        boxes, offsets, image_of = boxes[keep], offsets[keep], image_of[keep]
+        # P-Net's offsets are shares of the plain side, those of the later networks of the side plus one.
+        return _squared(_moved(boxes, offsets, plus=0)), image_of
+
+    def _refine(self, sums: Tensor, boxes: Tensor, image_of: Tensor) -> tuple[Tensor, Tensor]:
+        """R-Net on each candidate: those it confirms, moved and made square."""
+        boxes, image_of, crops = _cropped(sums, boxes, image_of, RNET_SIZE)
+        offsets, probability = _in_parts(self.rnet, crops, (4, 2))
+        sure = probability[:, 1] > self.thresholds[1]
+        boxes, scores, offsets, image_of = boxes[sure], probability[sure, 1], offsets[sure], image_of[sure]
+        keep = batched_nms(boxes, scores, image_of, NMS_BETWEEN)
+        return _squared(_moved(boxes[keep], offsets[keep], plus=1)), image_of[keep]
+
+    def _finish(self, sums: Tensor, boxes: Tensor, image_of: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """O-Net on each candidate: final boxes, scores, points and the frame of each."""
+        boxes, image_of, crops = _cropped(sums, boxes, image_of, ONET_SIZE)
+        offsets, points, probability = _in_parts(self.onet, crops, (4, 2 * LANDMARKS, 2))
+        sure = probability[:, 1] > self.thresholds[2]
+        boxes, offsets, image_of = boxes[sure], offsets[sure], image_of[sure]
+        corner, side = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2] + 1
+        # O-Net gives all x first, then all y, as shares of the box.
+        points = points[sure].view(-1, 2, LANDMARKS).transpose(1, 2) * side + corner - 1
+        return _moved(boxes, offsets, plus=1), probability[sure, 1], points, image_of
+
+
+def _pyramid(shorter_side: int, min_face: int) -> list[float]:
+    """Scales at which faces from `min_face` pixels up to the shorter side fill P-Net's cell."""
+    scales = [PNET_CELL / min_face]
+    while shorter_side * scales[-1] * SCALE_FACTOR >= PNET_CELL:
+        scales.append(scales[-1] * SCALE_FACTOR)
+    return scales
+
+
+def _integral_images(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Sums over all pixels above and left of each corner: (n, h + 1, w + 1, 3) int32, exact up to 8 million pixels."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.stack([cv2.integral(frame, sdepth=cv2.CV_32S) for frame in frames]))
+    pixels = torch.from_numpy(np.stack(frames)).to(device)
+    sums = pixels.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
+    return torch.nn.functional.pad(sums, (0, 0, 1, 0, 1, 0))
+
+
+def _windows(length: Tensor | int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where area resizing from `length` (k, 1) or a number to `cells` averages: first and last plus one, (k, cells)."""
+    index = torch.arange(cells, device=device)
+    return index * length // cells, ((index + 1) * length + cells - 1) // cells
+
+
+def _normalized(sums: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Window sums (n, rows, columns, 3) over windows of `rows` by `columns` pixels, as the networks' input NCHW."""
+    means = sums.float() / (rows[..., :, None] * columns[..., None, :])[..., None]
+    return ((means - 127.5) * 0.0078125).permute(0, 3, 1, 2)
+
+
+def _resized(sums: Tensor, height: int, width: int) -> Tensor:
+    """All frames resized by area to (height, width): (n, 3, height, width) float32, normalised, channels last."""
+    top, bottom = _windows(sums.shape[1] - 1, height, sums.device)
+    left, right = _windows(sums.shape[2] - 1, width, sums.device)
+    rows = sums.index_select(1, bottom) - sums.index_select(1, top)
+    return _normalized(rows.index_select(2, right) - rows.index_select(2, left), bottom - top, right - left)
+
+
+def _cropped(sums: Tensor, boxes: Tensor, image_of: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The frames' content under each box resized by area to (size, size); boxes with nothing under them go."""
+    height, width = sums.shape[1] - 1, sums.shape[2] - 1
+    left, top, right, bottom = boxes.trunc().long().unbind(1)
+    # Box corners count pixels from 1, both ends included.
+    left, top = left.clamp(min=1) - 1, top.clamp(min=1) - 1
+    right, bottom = right.clamp(max=width), bottom.clamp(max=height)
+    seen = (right > left) & (bottom > top)
+    boxes, image_of = boxes[seen], image_of[seen]
+    left, top, right, bottom = (side[seen, None] for side in (left, top, right, bottom))
+    row0, row1 = (top + rows for rows in _windows(bottom - top, size, sums.device))
+    column0, column1 = (left + columns for columns in _windows(right - left, size, sums.device))
+
+    flat, stride = sums.view(-1, 3), width + 1
+    first = (image_of * (height + 1) * stride)[:, None, None]
+
+    def corner(rows: Tensor, columns: Tensor) -> Tensor:
+        positions = first + rows[:, :, None] * stride + columns[:, None, :]
+        return flat.index_select(0, positions.flatten()).view(*positions.shape, 3)
+
+    content = corner(row1, column1) - corner(row0, column1) - corner(row1, column0) + corner(row0, column0)
+    return boxes, image_of, _normalized(content, row1 - row0, column1 - column0)
+
+
+def _in_parts(network: torch.nn.Module, crops: Tensor, widths: Sequence[int]) -> list[Tensor]:
+    """The network's outputs for any number of crops; `widths` are their columns where there is no crop at all."""
+    if len(crops) == 0:
+        return [crops.new_zeros(0, width) for width in widths]
+    parts = [network(part) for part in crops.split(CROPS_PER_BATCH)]
+    return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _moved(boxes: Tensor, offsets: Tensor, plus: int) -> Tensor:
+    """Boxes whose corners are moved by shares of their sides (sides counted with `plus` extra pixels)."""
+    side = boxes[:, 2:] - boxes[:, :2] + plus
+    return boxes + offsets * side.repeat(1, 2)
+
+
+def _squared(boxes: Tensor) -> Tensor:
+    """Boxes grown to squares around their centres."""
+    side = boxes[:, 2:] - boxes[:, :2]
+    longer = side.amax(dim=1, keepdim=True)
+    corner = boxes[:, :2] + side * 0.5 - longer * 0.5
+    return torch.cat([corner, corner + longer], dim=1)
+
+
+def _nms_by_smaller_area(boxes: Tensor, scores: Tensor, image_of: Tensor) -> Tensor:
+    """Indices of boxes to keep, best first: one goes where it shares too much of the smaller area with a better one."""
+    order = scores.argsort(descending=True)
+    boxes, image_of = boxes[order], image_of[order]
+    area = (boxes[:, 2:] - boxes[:, :2] + 1).prod(dim=1)
+    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low + 1).clamp(min=0).prod(dim=2) / torch.minimum(area[:, None], area[None])
+    rivals = (shared > NMS_FINAL) & (image_of[:, None] == image_of[None])
+    beaten = rivals.tril(diagonal=-1).cpu().numpy()
+    keep: list[int] = []
+    for index in range(len(boxes)):
+        if not beaten[index, keep].any():
+            keep.append(index)
+    return order[keep]
