@@ -1,7 +1,7 @@
 """The inference kernel under the names of the published one, for code that was written against it.
 
 Everything here stands on the same stream as `predict_folder.py`. `FaceDetector(scale=0.5)` handed to `FaceExtractor`
-reproduces the published detections exactly.
+reproduces the published detections.
 """
 
 import sys
@@ -81,6 +81,9 @@ class VideoReader:
             if self.verbose:
                 print(f"{path}: {error}", file=sys.stderr)
             return None
+        if self.verbose:
+            for warning in frames.warnings:
+                print(f"{path}: {warning}", file=sys.stderr)
         return np.stack([self._inset(image) for image in frames.images]), frames.indices
 
     def _inset(self, image: np.ndarray) -> np.ndarray:
@@ -193,7 +196,10 @@ def predict_on_video_set(
 
 
 def _ensemble(models: Sequence[nn.Module], input_size: int, apply_compression: bool) -> Ensemble:
-    """The caller's networks as they are: on the device and in the number format of the first one's weights."""
+    """The caller's networks on the device and in the number format of the first one's weights.
+
+    On a CPU networks in half precision become float32 and run under autocast.
+    """
     weights = next(models[0].parameters())
     members = [Member(f"model {i}", model, NetworkConfig(size=input_size)) for i, model in enumerate(models)]
     return Ensemble(members, weights.device, weights.dtype, apply_compression=apply_compression)

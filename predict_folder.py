@@ -7,15 +7,14 @@ From Python: `predict_folder("videos", ["name of a checkpoint"]).labels`.
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from common.errors import Parser, UserError, exit_on_user_error, positive_int
-from faces.detector import FaceDetector, parse_scale
+from common.errors import Parser, UserError, one_line, positive_int, run_command
+from faces.detector import FaceDetector, scale_argument
 from faces.video import read_evenly
 from inference.inputs import find_videos, in_submission_order
 from inference.results import Results, Summary, stamp_of
@@ -69,7 +68,7 @@ def predict_folder(
         results = stack.enter_context(Results(output, details, overwrite))
 
         # torch takes seconds to import: what can be refused without it has been refused by now.
-        from inference.devices import choose_device, choose_precision
+        from inference.devices import choose_device, choose_precision, detector_device
         from inference.ensemble import Ensemble, Member
         from training.tools.checkpoints import load_checkpoint
 
@@ -95,7 +94,7 @@ def predict_folder(
         scores = score_videos(
             todo,
             partial(read_evenly, num_frames=frames),
-            FaceDetector(device=chosen_device, scale=detector_scale),
+            FaceDetector(device=detector_device(chosen_device), scale=detector_scale),
             Ensemble([Member.from_checkpoint(c) for c in checkpoints], chosen_device, dtype, batch_size),
             STRATEGIES[strategy],
             max_faces=most_faces(frames),
@@ -124,7 +123,7 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
         found = next((path for path in (weights_dir / model, Path(model)) if path.is_file()), None)
         paths.append(found) if found else missing.append(str(weights_dir / model))
     if missing:
-        there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file())
+        there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file() and path.name != "SHA256SUMS")
         raise UserError(f"no such model: {_some(missing)}; there: {_some(there) or 'none, see download_weights.sh'}")
     if len({path.name for path in paths}) < len(paths):
         raise UserError("--models: a name is given twice")
@@ -133,14 +132,7 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - MOST_NAMES_SHOWN} more" if len(names) > MOST_NAMES_SHOWN else ""
-    return ", ".join(names[:MOST_NAMES_SHOWN]) + more
-
-
-def _scale(text: str) -> float | None:
-    try:
-        return parse_scale(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a factor up to 8") from error
+    return ", ".join(one_line(name) for name in names[:MOST_NAMES_SHOWN]) + more
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -154,7 +146,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
     add("--frames", type=positive_int, default=DEFAULT_FRAMES, metavar="N", help="frames of a video to look at")
     add("--strategy", choices=list(STRATEGIES), default="confident", help="from the faces' probabilities to a label")
-    add("--detector-scale", type=_scale, default="auto", metavar="X", help="detector input relative to the frame")
+    add(
+        "--detector-scale",
+        type=scale_argument,
+        default="auto",
+        metavar="X",
+        help="detector input over frame size",
+    )
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps")
     add("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto", help="number format of the networks")
     add(
@@ -165,7 +163,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")
-    add("--overwrite", action="store_true", help="replace an existing output, discard an unfinished one")
+    add("--overwrite", action="store_true", help="replace an existing output")
     add("--strict", action="store_true", help="exit with code 1 if a video could not be read")
     return parser.parse_args(argv)
 
@@ -175,15 +173,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     strict = options.pop("strict")
     try:
         summary = predict_folder(**options)
-    except KeyboardInterrupt:
-        print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("what is done is kept, the same command goes on from there") from error
     print(summary)
-    return int(strict and summary.failed > 0)
+    return int(strict and bool(summary.failures))
 
 
 def cli() -> None:
-    exit_on_user_error(main)
+    run_command(main)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # Score a folder of videos with the seven released networks, as the winning submission did.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 usage="usage: predict_submission.sh VIDEO_FOLDER OUTPUT.csv [options of predict_folder.py]"
 
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
@@ -16,9 +16,9 @@ if (($# < 2)); then
     exit 2
 fi
 
-python=${PYTHON:-}
-if [[ -z "$python" ]]; then
-    if [[ -x "$here/.venv/bin/python" ]]; then python="$here/.venv/bin/python"; else python=python3; fi
+python="${PYTHON:-$here/.venv/bin/python}"
+if [[ -z "${PYTHON:-}" && ! -x "$python" ]]; then
+    python=python3
 fi
 
 exec "$python" "$here/predict_folder.py" --test-dir "$1" --output "$2" --weights-dir "$here/weights" --models \

@@ -1,9 +1,12 @@
 """Errors a user can cause, and how a command ends on them: one line, no traceback."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
 
 class UserError(Exception):
@@ -50,7 +53,22 @@ def exit_on_user_error(main: Callable[[], int]) -> NoReturn:
     except OSError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         code = 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt as error:
+        print(f"interrupted{': ' if error.args else ''}{error}", file=sys.stderr)
+        code = INTERRUPTED
     sys.exit(code)
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """`exit_on_user_error` for a process of its own: prints any file name, and does not outlive an interruption."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        exit_on_user_error(main)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # Threads that are decoding would be waited for; nothing they could still do is wanted.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise

@@ -8,7 +8,7 @@ Its scores are near 0.5 and mean nothing.
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import Parser, exit_on_user_error
+from common.errors import Parser, run_command
 
 ENCODER = "tf_efficientnet_b0"
 SIZE = 224
@@ -39,4 +39,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run_command(main)

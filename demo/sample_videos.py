@@ -9,7 +9,6 @@ one that trembles under a soft mask. The same seed gives the same bytes for as l
 Lengths are in *units*, pixels of the 512x512 portrait, unless a name or docstring says otherwise.
 """
 
-import argparse
 import json
 import math
 import shutil
@@ -24,9 +23,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from common.errors import Parser, run_command
+from common.files import replacing
+
 
 @dataclass(frozen=True)
-class Video:
+class SampleVideo:
     """One row of the sample root: a real video if `original` is None, else a fake of the video with that id."""
 
     id: str
@@ -42,18 +44,18 @@ class Video:
 
 # Parts 0 and 1 fall into one fold, 3 and 48 into two others. Numeric ids are as valid as the usual ten letters.
 VIDEOS = (
-    Video("004", 0, None, "single"),
-    Video("519", 0, "004", "single"),
-    Video("bqxtrhafwd", 0, "004", "single"),
-    Video("cmwenvkyhs", 1, None, "upright"),
-    Video("dujpzgolxa", 1, "cmwenvkyhs", "upright"),
-    Video("0072", 1, "cmwenvkyhs", "upright"),
-    Video("fvkanshbie", 1, None, "faceless"),
-    Video("gtyoqwmdre", 3, None, "double"),
-    Video("hplzkcxiun", 3, "gtyoqwmdre", "double"),  # only the left one of its two faces is fake
-    Video("jsbvrafmto", 48, None, "single"),
-    Video("kweydnuqgh", 48, "jsbvrafmto", "single"),
-    Video("lzoxicptva", 48, "jsbvrafmto", "single"),
+    SampleVideo("004", 0, None, "single"),
+    SampleVideo("519", 0, "004", "single"),
+    SampleVideo("bqxtrhafwd", 0, "004", "single"),
+    SampleVideo("cmwenvkyhs", 1, None, "upright"),
+    SampleVideo("dujpzgolxa", 1, "cmwenvkyhs", "upright"),
+    SampleVideo("0072", 1, "cmwenvkyhs", "upright"),
+    SampleVideo("fvkanshbie", 1, None, "faceless"),
+    SampleVideo("gtyoqwmdre", 3, None, "double"),
+    SampleVideo("hplzkcxiun", 3, "gtyoqwmdre", "double"),  # only the left one of its two faces is fake
+    SampleVideo("jsbvrafmto", 48, None, "single"),
+    SampleVideo("kweydnuqgh", 48, "jsbvrafmto", "single"),
+    SampleVideo("lzoxicptva", 48, "jsbvrafmto", "single"),
 )
 
 # What the camera looks at: x and y of the middle of the frame, length of the frame's short side.
@@ -126,7 +128,7 @@ def make_fake_face(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
     return (soft * gain).clip(0, 255).astype(np.uint8)
 
 
-def scenes(video: Video, num_frames: int, seed: int) -> Iterator[np.ndarray]:
+def scenes(video: SampleVideo, num_frames: int, seed: int) -> Iterator[np.ndarray]:
     """Yield the scene of each frame; a fake's face is painted anew each time, before the camera sees it."""
     scene = make_scene(video.kind)
     if video.original is None:
@@ -148,7 +150,7 @@ def scenes(video: Video, num_frames: int, seed: int) -> Iterator[np.ndarray]:
         yield scene
 
 
-def frames(video: Video, width: int, height: int, fps: int, num_frames: int, seed: int) -> Iterator[np.ndarray]:
+def frames(video: SampleVideo, width: int, height: int, fps: int, num_frames: int, seed: int) -> Iterator[np.ndarray]:
     """Yield the frames as planar YUV 4:2:0, (height * 3 / 2, width) uint8; `width` and `height` are even."""
     rng = np.random.default_rng([seed, *(video.original or video.id).encode()])
     times = np.arange(num_frames) / fps
@@ -194,18 +196,14 @@ def encode(path: Path, pictures: Iterator[np.ndarray], width: int, height: int, 
         raise RuntimeError(f"ffmpeg failed on {path}: {message}")
 
 
-def write_video(root: Path, video: Video, width: int, height: int, fps: int, num_frames: int, seed: int) -> None:
+def write_video(root: Path, video: SampleVideo, width: int, height: int, fps: int, num_frames: int, seed: int) -> None:
     """Render one video below `root`, at first under a name that does not end in .mp4: no .mp4 is ever half written."""
     if video.kind == "upright":
         width, height = height, width
     path = root / video.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         encode(temporary, frames(video, width, height, fps, num_frames, seed), width, height, fps)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_metadata(folder: Path) -> None:
@@ -217,9 +215,8 @@ def write_metadata(folder: Path) -> None:
             entries[video.path.name] = {"label": "FAKE" if original else "REAL", "split": "train", **original}
     path, text = folder / "metadata.json", json.dumps(entries, indent=1)
     if not path.exists() or path.read_text() != text:
-        temporary = folder / "metadata.json.tmp"
-        temporary.write_text(text)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_text(text)
 
 
 def check_arguments(root: Path, seconds: float, width: int, height: int, fps: int, seed: int) -> None:
@@ -272,13 +269,12 @@ def make_sample_root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns 0, 1 if the root could not be built, 2 for bad arguments."""
-    parser = argparse.ArgumentParser(prog="sample_videos", description="Build a small root of real and fake videos.")
-    parser.error = lambda message: parser.exit(2, f"sample_videos: {message}\n")
+    parser = Parser(prog="sample_videos", description="Build a small root of real and fake videos.")
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="data root to fill")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of each video (default %(default)s)")
-    parser.add_argument("--width", type=int, default=1280, help="in pixels (default %(default)s)")
-    parser.add_argument("--height", type=int, default=720, help="in pixels (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=777, help="other seeds give other videos (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each video")
+    parser.add_argument("--width", type=int, default=1280, help="in pixels")
+    parser.add_argument("--height", type=int, default=720, help="in pixels")
+    parser.add_argument("--seed", type=int, default=777, help="other seeds give other videos")
     parser.add_argument("--overwrite", action="store_true", help="render videos anew that are there already")
     args = vars(parser.parse_args(argv))
     root = args.pop("out_dir")
@@ -295,4 +291,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

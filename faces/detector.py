@@ -1,5 +1,6 @@
 """MTCNN face detection on the frames of a video, at an input size that depends on the video's size."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,6 +20,7 @@ LANDMARK_THRESHOLDS = (0.65, 0.75, 0.75)
 INFERENCE_THRESHOLDS = (0.7, 0.8, 0.8)
 
 MIN_FACE = 20
+LARGEST_SCALE = 8
 # Pixels of one batch. On a CPU few frames at a time are fastest, since they stay in the caches; on a GPU the bound is
 # memory, about 40 bytes a pixel in P-Net's first layers.
 CPU_BATCH_PIXELS = 2 * 640 * 360
@@ -52,13 +54,16 @@ def auto_scale(height: int, width: int) -> float:
     return 0.5 if longer <= 1900 else 0.33
 
 
-def parse_scale(text: str) -> float | None:
-    """The value of `--detector-scale`: `auto` (None) or a positive factor; ValueError otherwise."""
+def scale_argument(text: str) -> float | None:
+    """The value of `--detector-scale`: `auto` (None) or a positive factor."""
     if text == "auto":
         return None
-    scale = float(text)
-    if not 0 < scale <= 8:
-        raise ValueError(f"{text} is not in (0, 8]")
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0
+    if not 0 < scale <= LARGEST_SCALE:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a factor up to {LARGEST_SCALE}")
     return scale
 
 

@@ -4,6 +4,7 @@ Decoding is most of a video's cost, so what nobody asked for is not decoded wher
 non-reference frames of H.264, about half of an ordinary file. The frames asked for are the same to the last bit.
 """
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,9 @@ class VideoFile:
 
     def __init__(self, path: str | Path):
         try:
+            # Opening a pipe would wait for somebody to write into it.
+            if not stat.S_ISREG(Path(path).stat().st_mode):
+                raise VideoError("is not a regular file")
             self._file = Path(path).open("rb")  # noqa: SIM115, closed in __exit__
         except OSError as error:
             raise VideoError(f"cannot be opened: {error.strerror}") from error

@@ -37,6 +37,11 @@ def choose_device(name: str) -> tuple[torch.device, str]:
     raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps")
 
 
+def detector_device(device: torch.device) -> torch.device:
+    """Where faces are detected when the networks run on `device`: MTCNN is written for CUDA and the CPU."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The networks' number format: `auto` is half precision on a CUDA device, as published, and fp32 elsewhere."""
     if name == "auto":

@@ -21,7 +21,7 @@ import requests
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from common.errors import Parser, UserError, exit_on_user_error, one_line
+from common.errors import Parser, UserError, one_line, run_command
 from common.files import replacing, sha256_of
 
 RELEASED_URL = "https://github.com/selimsef/dfdc_deepfake_challenge/releases/download/0.0.1"
@@ -294,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def cli() -> None:
-    exit_on_user_error(main)
+    run_command(main)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Ensemble:
         self.apply_compression = apply_compression
         self.autocast = device.type == "cpu" and dtype != torch.float32
         self.dtype = torch.float32 if self.autocast else dtype
-        self.half = dtype
+        self.autocast_dtype = dtype
         for member in self.members:
             member.network.to(device, self.dtype, memory_format=torch.channels_last).eval()
 
@@ -97,7 +97,7 @@ class Ensemble:
         columns = []
         for member in (self.members[i] for i in chosen):
             x = _normalized(pixels, member.config).to(self.dtype).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, self.half) if self.autocast else nullcontext():
+            with torch.autocast(self.device.type, self.autocast_dtype) if self.autocast else nullcontext():
                 logits = member.network(x)
             columns.append(torch.sigmoid(logits.float()).flatten())
         return torch.stack(columns, dim=1).cpu().tolist()

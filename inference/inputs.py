@@ -39,7 +39,7 @@ def find_videos(test_dir: str | Path) -> list[Video]:
 def _walk(root: Path) -> Iterator[Path]:
     """Files below `root`, hidden ones left out; linked folders are followed, but none is entered twice."""
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
@@ -47,6 +47,10 @@ def _walk(root: Path) -> Iterator[Path]:
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def in_submission_order(
@@ -63,7 +67,7 @@ def in_submission_order(
             rows = csv.DictReader(file)
             if "filename" not in (rows.fieldnames or []):
                 raise UserError(f"{sample_submission}: no column 'filename'")
-            names = [row["filename"] for row in rows]
+            names = [row["filename"] for row in rows if row["filename"]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{sample_submission}: cannot be read as a CSV file: {error}") from error
     twice = [name for name, count in Counter(names).items() if count > 1]

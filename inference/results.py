@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,26 @@ Stamp = tuple[str, int, int]
 
 @dataclass
 class Summary:
-    """What became of a run's videos."""
+    """What became of a run's videos: P(fake) by file name, why some could not be read, which show no face."""
 
     output: Path
     errors_file: Path
-    labels: dict[str, float]
-    failed: int
-    faceless: int
+    labels: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    faceless: list[str] = field(default_factory=list)
+
+    @property
+    def unscored(self) -> dict[str, str]:
+        """Why a label of 0.5 says nothing, by file name."""
+        return {**self.failures, **dict.fromkeys(self.faceless, "no face found")}
 
     def __str__(self) -> str:
-        unscored = self.faceless + self.failed
-        parts = [f"{self.output}: {len(self.labels)} videos, {len(self.labels) - unscored} scored"]
+        parts = [f"{self.output}: {len(self.labels)} videos, {len(self.labels) - len(self.unscored)} scored"]
         if self.faceless:
-            parts.append(f"{self.faceless} without a face (0.5)")
-        if self.failed:
-            parts.append(f"{self.failed} failed (0.5)")
-        return ", ".join(parts) + (f"; reasons in {self.errors_file}" if unscored else "")
+            parts.append(f"{len(self.faceless)} without a face (0.5)")
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed (0.5)")
+        return ", ".join(parts) + (f"; reasons in {self.errors_file}" if self.unscored else "")
 
 
 class Results:
@@ -53,37 +57,44 @@ class Results:
         self._lock = FileLock(self._beside(".lock"), blocking=False)
 
     def __enter__(self) -> "Results":
-        self.output.parent.mkdir(parents=True, exist_ok=True)
+        for path in filter(None, (self.output, self.details)):
+            _check_writable(path)
+        if self.details and self.details.absolute() == self.output.absolute():
+            raise UserError(f"{self.details}: --details and --output are the same file")
         try:
             self._lock.acquire()
         except Timeout as error:
             raise UserError(f"{self.output}: another run is writing it; wait, or choose another --output") from error
-        for path in filter(None, (self.output, self.details)):
-            _check_writable(path)
-        if self.output.exists() and not self.overwrite:
-            raise UserError(f"{self.output}: exists already; --overwrite replaces it")
+        try:
+            self._refuse_finished()
+        except UserError:
+            self.__exit__()
+            raise
         return self
 
+    def _refuse_finished(self) -> None:
+        """An unfinished run may go on, whatever it is going to replace; a finished one is not replaced unasked."""
+        for path in filter(None, (self.output, self.details)):
+            if path.exists() and not self.overwrite and not self.partial.exists():
+                raise UserError(f"{path}: exists already; --overwrite replaces it")
+
     def __exit__(self, *exc_info) -> None:
+        # Removed while it is held: a waiting process notices that it got hold of a removed file, and tries again.
+        self._beside(".lock").unlink(missing_ok=True)
         self._lock.release()
-        with suppress(OSError):
-            self._beside(".lock").unlink()
 
     def begin(self, settings: dict[str, Any]) -> set[Stamp]:
         """Open the partial file; returns the stamps of the videos already scored in it.
 
-        Raises UserError if the partial file was begun with other settings.
+        A partial file with other settings is discarded with `overwrite`, else it raises UserError.
         """
-        if self.overwrite:
-            self.partial.unlink(missing_ok=True)
-        if not self.partial.exists():
-            with replacing(self.partial) as temporary:
-                temporary.write_text(json.dumps({"settings": settings}) + "\n")
-            return set()
-        self._check_settings(settings)
-        self._drop_torn_line()
-        # What failed is tried again: a file may have been unreadable for a moment.
-        return {tuple(record["stamp"]) for _, record in self._records() if record["error"] is None}
+        if self.partial.exists() and self._has(settings):
+            self._drop_torn_line()
+            # What failed is tried again: a file may have been unreadable for a moment.
+            return {tuple(record["stamp"]) for _, record in self._records() if record["error"] is None}
+        with replacing(self.partial) as temporary:
+            temporary.write_text(json.dumps({"settings": settings}) + "\n")
+        return set()
 
     def append(self, stamp: Stamp, score: VideoScore) -> None:
         """Add a video's record; it is in the operating system's hands when this returns."""
@@ -92,19 +103,18 @@ class Results:
 
     def finish(self, videos: Sequence[Video], models: Sequence[str]) -> Summary:
         """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last."""
-        summary = Summary(self.output, self._beside(".errors.csv"), {}, failed=0, faceless=0)
-        unscored = []
+        summary = Summary(self.output, self._beside(".errors.csv"))
         with _details_writer(self.details) as write_details:
             for record in self._in_order(videos):
                 summary.labels[record["filename"]] = record["label"]
-                if not record["labels"]:
-                    summary.failed += record["error"] is not None
-                    summary.faceless += record["error"] is None
-                    unscored.append((record["filename"], record["error"] or "no face found"))
+                if record["error"] is not None:
+                    summary.failures[record["filename"]] = record["error"]
+                elif not record["labels"]:
+                    summary.faceless.append(record["filename"])
                 del record["stamp"]
                 write_details({**record, "models": list(models)})
-        if unscored:
-            _write_csv(summary.errors_file, ("filename", "reason"), unscored)
+        if summary.unscored:
+            _write_csv(summary.errors_file, ("filename", "reason"), summary.unscored.items())
         else:
             summary.errors_file.unlink(missing_ok=True)
         # repr keeps every digit of the label, so that reading the file gives the same number back.
@@ -120,7 +130,9 @@ class Results:
         with self.partial.open("rb") as file:
             position = len(file.readline())
             for line in file:
-                yield position, json.loads(line)
+                # A line that a crash of the machine has damaged counts as not written.
+                with suppress(ValueError):
+                    yield position, json.loads(line)
                 position += len(line)
 
     def _in_order(self, videos: Sequence[Video]) -> Iterator[dict]:
@@ -136,17 +148,19 @@ class Results:
             whole = sum(len(line) for line in file if line.endswith(b"\n"))
             file.truncate(whole)
 
-    def _check_settings(self, settings: dict[str, Any]) -> None:
-        advice = "use the same, or --overwrite to start afresh"
-        with self.partial.open() as file:
-            first = file.readline()
+    def _has(self, settings: dict[str, Any]) -> bool:
+        """Whether the partial file was begun with these settings; UserError if not, unless it may be overwritten."""
         try:
-            before = json.loads(first)["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.partial}: is not the partial file of a run; remove it to go on") from error
-        changed = [f"{key} was {before.get(key)}, is {new}" for key, new in settings.items() if before.get(key) != new]
-        if changed:
-            raise UserError(f"{self.partial}: was begun with other settings ({'; '.join(changed)}): {advice}")
+            with self.partial.open() as file:
+                before = json.loads(file.readline())["settings"]
+            changed = [
+                f"{key} was {before.get(key)}, is {new}" for key, new in settings.items() if before.get(key) != new
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            changed = ["it is damaged"]
+        if changed and not self.overwrite:
+            raise UserError(f"{self.partial}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh")
+        return not changed
 
 
 def _check_writable(path: Path) -> None:

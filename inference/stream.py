@@ -1,18 +1,17 @@
 """The stream from videos to scores: decoding, detection and classification of successive videos overlap.
 
-Decoder threads read ahead by at most `workers` videos, one thread detects, the caller's thread classifies; results
-come in the order of the videos. Everything that shares a network batch belongs to one video, so a label depends on
-its video alone, never on timing or on the number of workers.
+Decoder threads read at most `workers` videos ahead, one thread detects, the caller's thread classifies; results come in
+the order of the videos. Frames of `workers` + 1 videos are in memory at most. Everything that shares a network batch
+belongs to one video, so a label depends on its video alone, never on timing or on the number of workers.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +23,6 @@ from inference.strategies import Strategy
 
 if TYPE_CHECKING:
     from inference.ensemble import Ensemble
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # The published kernel makes room for four faces a frame.
 FACES_PER_FRAME = 4
@@ -103,27 +99,20 @@ def score_videos(
     """
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     detection = ThreadPoolExecutor(1, thread_name_prefix="detect")
+    in_flight: deque[Future[_Work]] = deque()
     try:
-        started = (_Work(video, VideoScore(video.name)) for video in videos)
-        decoded = _ahead(decoders, lambda work: _decode(work, read, detector.scale), started, workers)
-        detected = _ahead(detection, lambda work: _detect(work, detector, max_faces), decoded, 1)
-        for work in detected:
-            yield _classify(work, ensemble, strategy).score
+        for video in videos:
+            decoded = decoders.submit(_decode, _Work(video, VideoScore(video.name)), read, detector.scale)
+            # The detection thread waits for the decoder, so that this one never does.
+            in_flight.append(detection.submit(lambda d=decoded: _detect(d.result(), detector, max_faces)))
+            if len(in_flight) > workers:
+                yield _classify(in_flight.popleft().result(), ensemble, strategy).score
+        while in_flight:
+            yield _classify(in_flight.popleft().result(), ensemble, strategy).score
     finally:
         # An abandoned or interrupted stream must not go on decoding what nobody waits for.
         decoders.shutdown(wait=False, cancel_futures=True)
         detection.shutdown(wait=False, cancel_futures=True)
-
-
-def _ahead(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """`map` in an executor that keeps `ahead` results under way beside the one asked for, never more."""
-    items = iter(items)
-    pending = deque(executor.submit(function, item) for item in islice(items, ahead))
-    while pending:
-        pending.extend(executor.submit(function, item) for item in islice(items, 1))
-        yield pending.popleft().result()
 
 
 def _stage(name: str) -> Callable:

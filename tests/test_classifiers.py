@@ -83,6 +83,14 @@ def test_srm_network_sees_noise_only():
     assert network.seen[0][:, :, 4:-4, 4:-4].abs().max() < 1e-5
 
 
+@pytest.mark.parametrize(
+    "encoder", ["resnet10t", "convnext_atto", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"]
+)
+def test_any_timm_network_is_an_encoder(encoder):
+    with torch.no_grad():
+        assert create_network("DeepFakeClassifier", encoder).eval()(torch.randn(1, 3, 224, 224)).shape == (1, 1)
+
+
 @pytest.mark.parametrize(("name", "rate"), [("tf_efficientnet_b2_ns", 0.2), ("tf_efficientnet_b4_ns_03d", 0.3)])
 def test_published_encoder_names_carry_their_drop_path_rate(name, rate):
     rates = [module.drop_prob for module in create_encoder(name).modules() if hasattr(module, "drop_prob")]

@@ -1,5 +1,7 @@
 """MTCNN: the scale rule, batches, order and coordinates of boxes."""
 
+import argparse
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +12,7 @@ from faces.detector import (
     LANDMARK_THRESHOLDS,
     FaceDetector,
     auto_scale,
-    parse_scale,
+    scale_argument,
     shrink,
 )
 from faces.video import read_evenly
@@ -34,11 +36,11 @@ def test_input_size_follows_the_longer_side(height, width, scale):
 
 
 def test_scale_argument():
-    assert parse_scale("auto") is None
-    assert parse_scale("0.5") == 0.5
+    assert scale_argument("auto") is None
+    assert scale_argument("0.5") == 0.5
     for text in ("0", "-1", "nan", "wide", "100"):
-        with pytest.raises(ValueError):
-            parse_scale(text)
+        with pytest.raises(argparse.ArgumentTypeError):
+            scale_argument(text)
 
 
 def test_frames_are_shrunk_with_pils_bicubic_filter_to_truncated_sides():

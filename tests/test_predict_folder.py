@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import predict_folder as command
-from common.errors import UserError
+from common.errors import UserError, exit_on_user_error
 from inference.inputs import find_videos
 from predict_folder import predict_folder
 
@@ -33,7 +34,7 @@ def run(folder, weights, tmp_path, capsys):
     def call(*extra, test_dir=folder, models=("small",), output=tmp_path / "out.csv", frames="6"):
         argv = ["--test-dir", test_dir, "--weights-dir", weights, "--models", *models, "--output", output]
         with pytest.raises(SystemExit) as exit_info:
-            command.exit_on_user_error(lambda: command.main([str(a) for a in [*argv, "--frames", frames, *extra]]))
+            exit_on_user_error(lambda: command.main([str(a) for a in [*argv, "--frames", frames, *extra]]))
         captured = capsys.readouterr()
         return exit_info.value.code, captured.out, captured.err
 
@@ -97,6 +98,35 @@ def test_details_tell_every_face(run, labels, tmp_path):
     assert set(record["seconds"]) == {"decode", "detect", "classify"}
     assert record["warnings"] == ["few faces: 6 in 6 frames"]
     assert records[2]["warnings"] == ["no face found"] and records[2]["faces"] == []
+
+
+def test_options_reach_what_they_are_for(run, tmp_path):
+    run("--details", tmp_path / "a.jsonl", "--strategy", "max", "--limit", "1")
+    run(
+        "--details",
+        tmp_path / "b.jsonl",
+        "--strategy",
+        "median",
+        "--limit",
+        "1",
+        "--detector-scale",
+        "0.6",
+        "--overwrite",
+    )
+    a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.jsonl", "b.jsonl"))
+    assert a["label"] == max(face["probabilities"][0] for face in a["faces"])
+    assert b["label"] == pytest.approx(np.median([face["probabilities"][0] for face in b["faces"]]))
+    assert a["faces"][0]["box"] != b["faces"][0]["box"]
+
+
+def test_batch_size_reaches_the_networks(run, monkeypatch):
+    from inference.ensemble import Ensemble
+
+    sizes = []
+    forward = Ensemble._run
+    monkeypatch.setattr(Ensemble, "_run", lambda self, squares, chosen: sizes.append(len(squares)) or forward(self, squares, chosen))  # fmt: skip  # noqa: E501
+    run("--batch-size", "4", "--limit", "1")
+    assert sizes == [4, 2]
 
 
 def test_at_most_four_faces_a_frame_less_one_are_scored(run, tmp_path, sample_root):
@@ -283,6 +313,35 @@ def test_other_settings_do_not_continue_a_run(run, tmp_path, monkeypatch):
     assert run("--overwrite", frames="5")[0] == 0
 
 
+def test_existing_details_are_not_replaced_unasked(run, tmp_path):
+    (tmp_path / "d.jsonl").write_text("mine")
+    code, _, err = run("--details", tmp_path / "d.jsonl")
+    assert code == 2 and "d.jsonl: exists already" in err
+    code, _, err = run("--details", tmp_path / "out.csv")
+    assert code == 2 and "the same file" in err
+
+
+def test_refused_run_leaves_nothing_behind(run, tmp_path):
+    (tmp_path / "out.csv").write_text("mine")
+    run()
+    run(models=("nothing",), output=tmp_path / "other.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_call_without_output_tells_why(folder, weights, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"")
+    shutil.copy(folder / "fvkanshbie.mp4", tmp_path)
+    summary = predict_folder(tmp_path, ["small"], weights_dir=weights, frames=2, say=lambda line: None)
+    assert summary.unscored == {"broken.mp4": "is empty (0 bytes)", "fvkanshbie.mp4": "no face found"}
+
+
+def test_a_pipe_is_no_video(run, tmp_path):
+    (tmp_path / "pipes").mkdir()
+    os.mkfifo(tmp_path / "pipes" / "a.mp4")
+    assert run(test_dir=tmp_path / "pipes")[0] == 0
+    assert "not a regular file" in (tmp_path / "out.csv.errors.csv").read_text()
+
+
 def test_second_run_on_one_output_is_refused(run, tmp_path):
     with command.Results(tmp_path / "out.csv"):
         code, _, err = run()
@@ -290,21 +349,84 @@ def test_second_run_on_one_output_is_refused(run, tmp_path):
     assert run()[0] == 0
 
 
-def test_killed_run_is_finished_by_the_same_command(folder, weights, labels, tmp_path, repository):
-    """A real kill -9, right after the first video is counted."""
-    argv = [sys.executable, str(repository / "predict_folder.py"), "--test-dir", str(folder), "--frames", "6"]
+def test_run_that_overwrites_can_be_interrupted_too(run, labels, tmp_path, monkeypatch):
+    run("--strategy", "max")
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        assert run("--overwrite")[0] == 130
+    _, out, _ = run("--overwrite")
+    assert "continuing: 2 of 3 videos" in out
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
+
+
+def test_damaged_line_is_done_again(run, labels, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run()
+    partial = tmp_path / "out.csv.partial"
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(lines[0] + bytes(200) + b"\n" + lines[2])
+    _, out, _ = run()
+    assert "continuing: 1 of 3 videos" in out
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
+
+
+def test_what_failed_is_tried_again(run, folder, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "0.mp4").write_bytes(b"")
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run(test_dir=copy)
+    _, out, _ = run(test_dir=copy)
+    assert "continuing: 1 of 4 videos" in out
+
+
+def test_other_weights_under_the_same_name_do_not_continue_a_run(run, weights, tmp_path, monkeypatch):
+    folder = tmp_path / "weights"
+    shutil.copytree(weights, folder)
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        run(models=(folder / "small",))
+    shutil.copy(weights / "other", folder / "small")
+    code, _, err = run(models=(folder / "small",))
+    assert code == 2 and "models was" in err
+
+
+def test_killed_run_is_finished_by_the_same_command(folder, weights, tmp_path, repository):
+    """A real kill -9, right after the first of many videos is counted."""
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(12):
+        shutil.copy(folder / "004.mp4", many / f"{number:02}.mp4")
+    argv = [sys.executable, str(repository / "predict_folder.py"), "--test-dir", str(many), "--frames", "12"]
     argv += ["--weights-dir", str(weights), "--models", "small", "--output", str(tmp_path / "out.csv")]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         seen = b""
-        while b" 1/3 " not in seen:
+        while b" 1/12 " not in seen:
             piece = process.stderr.read1()
             assert piece, f"ended early: {seen.decode()}"
             seen += piece
         process.send_signal(signal.SIGKILL)
-    if not (tmp_path / "out.csv").exists():  # it may have been quicker than the kill
-        assert (tmp_path / "out.csv.partial").exists()
-        subprocess.run(argv, check=True, capture_output=True)
-    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
+    assert not (tmp_path / "out.csv").exists()
+    finished = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert "continuing: " in finished.stdout
+    uninterrupted = predict_folder(many, ["small"], weights_dir=weights, frames=12, say=lambda line: None)
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == uninterrupted.labels
+
+
+def test_interrupted_process_says_so_without_a_traceback(folder, weights, tmp_path, repository):
+    """Ctrl-C while decoder threads are at work."""
+    argv = [sys.executable, str(repository / "predict_folder.py"), "--test-dir", str(folder)]
+    argv += ["--weights-dir", str(weights), "--models", "small", "--output", str(tmp_path / "out.csv")]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        seen = b""
+        while b"0/3" not in seen:
+            seen += process.stderr.read1()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert "the same command goes on from there" in rest and "Traceback" not in rest
 
 
 def test_linked_folders_are_searched_once(folder, tmp_path):
@@ -327,7 +449,7 @@ def test_hidden_files_are_no_videos(video, tmp_path):
 def test_real_videos_are_scored(samples, weights):
     """A DFDC clip in portrait format and FaceForensics++ pairs in subfolders."""
     summary = predict_folder(samples / "parity", ["small"], weights_dir=weights, frames=4, say=lambda line: None)
-    assert len(summary.labels) == 4 and summary.failed == summary.faceless == 0
+    assert len(summary.labels) == 4 and not summary.unscored
     assert "dfdc_train_part_3/634_660.mp4" in summary.labels
     summary = predict_folder(samples / "test_videos", ["small"], weights_dir=weights, frames=4, say=lambda line: None)
-    assert list(summary.labels) == ["brtujopkby.mp4"] and summary.faceless == 0
+    assert list(summary.labels) == ["brtujopkby.mp4"] and not summary.unscored

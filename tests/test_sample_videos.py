@@ -208,7 +208,7 @@ def test_metadata_grows_with_the_videos(tmp_path):
 def test_a_half_written_file_is_not_taken_for_a_video(tmp_path):
     part = tmp_path / "dfdc_train_part_0"
     part.mkdir()
-    (part / "004.mp4.tmp").write_bytes(b"half")
+    (part / ".004.mp4.tmp").write_bytes(b"half")
     (path,) = make_sample_root(tmp_path, **TINY, videos=["004"])
     assert sorted(file.name for file in part.iterdir()) == ["004.mp4", "metadata.json"]
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 6

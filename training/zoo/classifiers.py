@@ -68,7 +68,10 @@ class DeepFakeClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder.forward_features(x)
-        x = self.avg_pool(x).flatten(1)
+        if x.ndim == 4 and x.shape[1] == self.fc.in_features:
+            x = self.avg_pool(x).flatten(1)
+        else:  # transformers give tokens or channels last, and know how to pool them
+            x = self.encoder.forward_head(x, pre_logits=True)
         return self.fc(self.dropout(x))
 
 

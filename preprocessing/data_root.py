@@ -1,0 +1,155 @@
+"""The index of a data root: its parts, their videos and who is a fake of whom. Problems are listed, never raised."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.errors import UserError
+from faces.video import VIDEO_SUFFIXES
+
+METADATA = "metadata.json"
+REAL, FAKE = "REAL", "FAKE"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video of the data root. `id` is its file name without extension, `original` the id of a fake's original."""
+
+    id: str
+    path: Path
+    part: str
+    label: str
+    original: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The id of the real video whose faces this one shows: its original's, or its own."""
+        return self.original or self.id
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the data that a stage passes over, and why."""
+
+    item: str
+    reason: str
+
+
+@dataclass
+class DataRoot:
+    """All usable videos by id, in the order of parts and metadata, and everything that is not usable."""
+
+    path: Path
+    parts: list[str] = field(default_factory=list)
+    videos: dict[str, Video] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def reals(self) -> list[Video]:
+        return [video for video in self.videos.values() if video.label == REAL]
+
+    @property
+    def fakes(self) -> list[Video]:
+        return [video for video in self.videos.values() if video.label == FAKE]
+
+    def folder(self, artifact: str) -> Path:
+        """Where a kind of artifact (`boxes`, `crops`, ...) lies."""
+        return self.path / artifact
+
+
+def read_data_root(path: str | Path) -> DataRoot:
+    """Read every metadata.json below the root. Raises UserError if there is no part at all."""
+    root = DataRoot(Path(path))
+    if not root.path.is_dir():
+        raise UserError(f"{root.path}: no such directory")
+    if (root.path / METADATA).exists():
+        raise UserError(f"{root.path}: is a part itself ({METADATA} lies in it); give the folder above it")
+    for folder in sorted(root.path.iterdir(), key=_by_number):
+        if (folder / METADATA).is_file():
+            root.parts.append(folder.name)
+            for video in _read_part(folder, root.problems):
+                _add(root, video)
+        elif folder.is_dir() and "dfdc" in folder.name:
+            root.problems.append(Problem(folder.name, f"has no {METADATA}"))
+    if not root.parts:
+        raise UserError(f"{root.path}: no part in it, such as dfdc_train_part_0 with its videos and {METADATA}")
+    _check_originals(root)
+    return root
+
+
+def part_number(part: str) -> int | None:
+    """The number at the end of a part's name, as in dfdc_train_part_7; None where there is none."""
+    number = part.rpartition("_")[2]
+    return int(number) if "dfdc" in part and "_" in part and number.isdecimal() else None
+
+
+def _by_number(folder: Path) -> tuple[float, str]:
+    number = part_number(folder.name)
+    return (float("inf") if number is None else number, folder.name)
+
+
+def _read_part(folder: Path, problems: list[Problem]) -> Iterator[Video]:
+    """The videos a metadata.json names and that can be used; the others become problems."""
+    where = f"{folder.name}/{METADATA}"
+    try:
+        entries = json.loads((folder / METADATA).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(Problem(where, f"is not JSON ({error})"))
+        return
+    if not isinstance(entries, dict):
+        problems.append(Problem(where, f"is not an object but a {type(entries).__name__}"))
+        return
+    for name, entry in entries.items():
+        reason = _unusable(folder, name, entry)
+        if reason:
+            problems.append(Problem(f"{folder.name}/{name}", reason))
+            continue
+        original = Path(entry["original"]).stem if entry["label"] == FAKE else None
+        yield Video(Path(name).stem, folder / name, folder.name, entry["label"], original)
+
+
+def _unusable(folder: Path, name: str, entry: object) -> str | None:
+    """Why a metadata entry cannot be used; None if it can."""
+    if not _is_plain(name):
+        return "its name is not a plain file name; refused"
+    if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
+        return f"its name does not end in {', '.join(VIDEO_SUFFIXES)}"
+    if not isinstance(entry, dict):
+        return "its metadata is not an object"
+    if entry.get("label") not in (REAL, FAKE):
+        return f"its label is {entry.get('label')!r}, neither {REAL} nor {FAKE}"
+    original = entry.get("original")
+    if entry["label"] == FAKE and not (isinstance(original, str) and _is_plain(original)):
+        return f"its original is {original!r}, not the name of a video"
+    if not (folder / name).is_file():
+        return "the file is missing"
+    return None
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stays in its folder: artifacts are named after it, so nothing may lead elsewhere."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0") and len(name) < 200
+
+
+def _add(root: DataRoot, video: Video) -> None:
+    known = root.videos.get(video.id)
+    if known is not None:
+        reason = f"its id stands in {known.part} already; this one is left out"
+        root.problems.append(Problem(f"{video.part}/{video.path.name}", reason))
+        return
+    root.videos[video.id] = video
+
+
+def _check_originals(root: DataRoot) -> None:
+    """Name the fakes whose original is not there: nothing can be learned about where their faces are."""
+    for fake in root.fakes:
+        original = root.videos.get(fake.original)
+        where = f"{fake.part}/{fake.path.name}"
+        if original is None:
+            root.problems.append(Problem(where, f"its original {fake.original} is missing or unusable"))
+        elif original.label != REAL:
+            root.problems.append(Problem(where, f"its original {fake.original} is a fake itself"))
+        else:
+            continue
+        del root.videos[fake.id]

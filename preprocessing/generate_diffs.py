@@ -1,0 +1,87 @@
+"""Step 4: where a fake differs from its original. Writes diffs/<fake>/<frame>_<actor>_diff.png, bright for different.
+
+python -m preprocessing.generate_diffs --root-dir DATA_ROOT
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.errors import run_command
+from preprocessing.data_root import Video, read_data_root
+from preprocessing.extract_crops import write_png
+from preprocessing.generate_landmarks import crops_of, read_png
+from preprocessing.runner import Outcome, Stage, folder_replacing, run_stage, stage_parser
+
+# Structural similarity (Wang et al., 2004) with scikit-image's defaults.
+WINDOW = 7
+K1, K2, DATA_RANGE = 0.01, 0.03, 255
+
+
+def structural_difference(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
+    """(1 - SSIM) * 255 of two BGR images of one shape (h, w, 3) uint8, clipped, truncated, as gray (h, w) uint8.
+
+    Sums over the window are exact: products of bytes over 49 pixels stay under 2^24, where float32 counts in ones.
+    """
+    x, y = real.astype(np.float32), fake.astype(np.float32)
+    sum_x, sum_y = _window_sums(x), _window_sums(y)
+    n = WINDOW * WINDOW
+    # Unbiased covariances: n * sum(xy) - sum(x) sum(y) over n (n - 1).
+    norm = np.float32(1 / (n * (n - 1)))
+    covariance = (n * _window_sums(x * y) - sum_x * sum_y) * norm
+    variances = (n * _window_sums(x * x + y * y) - sum_x * sum_x - sum_y * sum_y) * norm
+    mean_xy, mean_squares = sum_x * sum_y / n**2, (sum_x * sum_x + sum_y * sum_y) / n**2
+    c1, c2 = (K1 * DATA_RANGE) ** 2, (K2 * DATA_RANGE) ** 2
+    ssim = (2 * mean_xy + c1) * (2 * covariance + c2) / ((mean_squares + c1) * (variances + c2))
+    difference = np.clip((1 - ssim) * 255, 0, 255).astype(np.uint8)
+    return cv2.cvtColor(difference, cv2.COLOR_BGR2GRAY)
+
+
+def _window_sums(image: np.ndarray) -> np.ndarray:
+    return cv2.boxFilter(image, cv2.CV_32F, (WINDOW, WINDOW), normalize=False, borderType=cv2.BORDER_REFLECT)
+
+
+def diff_video(video: Video, crops_dir: Path, diffs_dir: Path) -> Outcome:
+    """Write the differences of one fake for every crop that it and its original both have."""
+    originals = {path.name: path for path in crops_of(crops_dir / video.source)}
+    outcome = Outcome()
+    with folder_replacing(diffs_dir / video.id) as folder:
+        for path in crops_of(crops_dir / video.id):
+            if path.name not in originals:
+                outcome.counts["crops without an original"] += 1
+                continue
+            fake, real = (read_png(side, cv2.IMREAD_COLOR) for side in (path, originals[path.name]))
+            if fake.shape != real.shape:
+                outcome.counts["crops of unequal shape"] += 1
+                continue
+            if min(fake.shape[:2]) < WINDOW:
+                outcome.counts["crops too small to compare"] += 1
+                continue
+            write_png(folder / f"{path.stem}_diff.png", structural_difference(real, fake))
+            outcome.counts["diffs"] += 1
+    return outcome
+
+
+def make_work(crops_dir: Path, diffs_dir: Path) -> Callable[[Video], Outcome]:
+    cv2.setNumThreads(1)
+    return partial(diff_video, crops_dir=crops_dir, diffs_dir=diffs_dir)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = stage_parser("generate_diffs", "Step 4: where a fake differs from its original.").parse_args(argv)
+    root = read_data_root(options.root_dir)
+    diffs_dir = root.folder("diffs")
+    stage = Stage(
+        name="generate_diffs",
+        items=root.fakes,
+        make_work=partial(make_work, root.folder("crops"), diffs_dir),
+        artifact_of=lambda video: diffs_dir / video.id,
+    )
+    return run_stage(stage, root, options)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,99 @@
+"""Step 5: the table of training and validation crops. Writes video,file,label,original,frame,fold, a row per crop.
+
+    python -m preprocessing.generate_folds --root-dir DATA_ROOT --out DATA_ROOT/folds.csv
+
+The table is small and always written anew, from the crops that are there.
+"""
+
+import argparse
+import csv
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from common.errors import UserError, positive_int, run_command
+from common.files import replacing
+from preprocessing.data_root import DataRoot, Video, part_number, read_data_root
+from preprocessing.runner import stage_parser
+
+COLUMNS = ("video", "file", "label", "original", "frame", "fold")
+# The data set has 50 parts; a fold is a run of neighbouring ones, which share no actors with the other folds.
+PARTS = 50
+N_SPLITS = 16
+SEED = 777
+Row = tuple[str, str, int, str, int, int]
+
+
+def fold_of(original: Video, n_splits: int = N_SPLITS) -> int:
+    """The fold of a real video and all its fakes: by its part's number, or where it has none, by a hash of its id."""
+    number = part_number(original.part)
+    if number is None:
+        return int.from_bytes(hashlib.sha256(original.id.encode()).digest()[:8], "big") % n_splits
+    return min(number // (PARTS // n_splits), n_splits - 1)
+
+
+def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_unpaired: bool = False) -> list[Row]:
+    """A row for every crop of every fake and of every real video that a fake points to, in shuffled order.
+
+    `with_unpaired` adds the real videos to which no fake points.
+    """
+    paired = {fake.original for fake in root.fakes}
+    rows = [
+        row
+        for video in root.videos.values()
+        if with_unpaired or video.source in paired
+        for row in _rows_of(video, fold_of(root.videos[video.source], n_splits), root.folder("crops"))
+    ]
+    # Folders list their files in any order: sorted first, the same seed gives the same table everywhere.
+    rows.sort()
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def _rows_of(video: Video, fold: int, crops_dir: Path) -> Iterator[Row]:
+    for path in (crops_dir / video.id).glob("*_*.png"):
+        frame = path.stem.partition("_")[0]
+        if frame.isdecimal():
+            yield video.id, path.name, int(video.original is not None), video.source, int(frame), fold
+
+
+def write_folds(rows: Sequence[Row], out: Path) -> None:
+    with replacing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = stage_parser("generate_folds", "Step 5: the table of training and validation crops.", parallel=False)
+    add = parser.add_argument
+    add("--out", default="folds.csv", metavar="FILE", help="the table to write")
+    add("--seed", type=int, default=SEED, metavar="N", help="order of the rows")
+    add("--n_splits", type=_splits, default=N_SPLITS, metavar="N", help=f"number of folds, up to {PARTS}")
+    add("--with-unpaired", action="store_true", help="take real videos without a fake as well")
+    add("--allow-empty", action="store_true", help="write the table even if training or validation would be empty")
+    options = parser.parse_args(argv)
+    root = read_data_root(options.root_dir)
+    rows = fold_rows(root, options.n_splits, options.seed, options.with_unpaired)
+    folds = sorted({row[-1] for row in rows})
+    if len(folds) < 2 and not options.allow_empty:
+        what = f"all crops are in fold {folds[0]}, so training or validation" if folds else "no crops: the table"
+        raise UserError(
+            f"{what} would be empty; parts found: {', '.join(root.parts)}; add parts of other folds, or --allow-empty"
+        )
+    write_folds(rows, Path(options.out))
+    fakes = sum(row[2] for row in rows)
+    print(f"generate_folds: {options.out}: {len(rows)} rows, {len(rows) - fakes} real, {fakes} fake, folds {folds}")
+    return 0
+
+
+def _splits(text: str) -> int:
+    value = positive_int(text)
+    if value > PARTS:
+        raise argparse.ArgumentTypeError(f"{text} is more than {PARTS}")
+    return value
+
+
+if __name__ == "__main__":
+    run_command(main)

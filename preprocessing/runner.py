@@ -1,0 +1,184 @@
+"""One way to run every stage: a list of items, those already done left out, worker processes, a progress bar, a file
+of errors, and a last line that counts. Interrupted at any moment, the same command finishes the job.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.errors import Parser, UserError, one_line, positive_int
+from preprocessing.data_root import DataRoot, Problem
+from preprocessing.executors import EXECUTORS, Work
+
+
+@dataclass
+class Outcome:
+    """What a stage's work on one item says: things counted for the last line, and remarks to pass on."""
+
+    counts: Counter = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Stage:
+    """A stage of preprocessing as the runner sees it.
+
+    `items` are handed to the workers, `name_of` names one, `artifact_of` is the file or folder whose presence marks
+    it as done. `make_work` runs once in each worker and returns the function that does an item. `settings` are what
+    the artifacts depend on besides the item; `problems` are items that cannot even be tried. Workers start afresh
+    where a GPU is used.
+    """
+
+    name: str
+    items: Sequence[Any]
+    make_work: Callable[[], Work]
+    artifact_of: Callable[[Any], Path]
+    name_of: Callable[[Any], str] = lambda video: video.id
+    settings: dict[str, Any] = field(default_factory=dict)
+    fresh_workers: bool = False
+    problems: Sequence[Problem] = ()
+
+
+def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
+    """A parser with the options every stage knows; `parallel` ones work through a list of items."""
+    parser = Parser(prog=f"preprocessing.{stage}", description=description)
+    add = parser.add_argument
+    add("--root-dir", required=True, metavar="DIR", help="the data root: folders of videos with metadata.json")
+    if not parallel:
+        return parser
+    add("--workers", type=positive_int, default=os.cpu_count() or 1, metavar="N", help="worker processes")
+    add("--executor", choices=list(EXECUTORS), default="local", help="where the work is done")
+    add("--overwrite", action="store_true", help="do again what is done already")
+    add("--limit", type=positive_int, metavar="N", help="only the first N items")
+    add("--part", type=_share, default=(1, 1), metavar="I/N", help="only the I-th of N shares (default: 1/1)")
+    add("--strict", action="store_true", help="exit with code 1 if an item failed")
+    return parser
+
+
+def _share(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 1/4 (the first of four)")
+    return int(index), int(count)
+
+
+def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
+    """Do a stage's items; returns the exit code: 1 if nothing could be done, or with `--strict` if anything failed.
+
+    Raises UserError if artifacts made with other settings are there.
+    """
+    index, count = options.part
+    items = list(stage.items)[index - 1 :: count][: options.limit]
+    logs = root.folder("logs")
+    share = "" if count == 1 else f".{index}of{count}"
+    _check_settings(logs / f"{stage.name}.settings.json", stage, options.overwrite)
+    todo = [item for item in items if options.overwrite or not stage.artifact_of(item).exists()]
+    totals, failed = Counter(), 0
+    with _errors_file(logs / f"{stage.name}{share}.errors.csv") as write_error:
+        for problem in stage.problems:
+            write_error(problem.item, problem.reason)
+        for item, result in _progress(stage, todo, len(items), options):
+            if isinstance(result, Exception):
+                failed += 1
+                write_error(stage.name_of(item), _reason(result))
+                continue
+            totals += result.counts
+            for note in result.notes:
+                _say(f"{stage.name_of(item)}: {note}")
+    done, skipped = len(todo) - failed, len(items) - len(todo)
+    details = "".join(f", {number} {what}" for what, number in totals.items())
+    bad = failed + len(stage.problems)
+    where = f"; reasons in {logs / f'{stage.name}{share}.errors.csv'}" if bad else ""
+    print(f"{stage.name}: {done} done, {skipped} skipped, {bad} failed{details}{where}")
+    nothing_possible = bad > 0 and done + skipped == 0
+    return int(nothing_possible or (options.strict and bad > 0))
+
+
+def _progress(
+    stage: Stage, todo: Sequence[Any], total: int, options: argparse.Namespace
+) -> Iterator[tuple[Any, Outcome | Exception]]:
+    from tqdm import tqdm
+
+    if not todo:
+        return
+    executor, workers = EXECUTORS[options.executor], min(options.workers, len(todo))
+    with tqdm(total=total, initial=total - len(todo), desc=stage.name, unit="item") as bar:
+        for item, result in executor(stage.make_work, todo, workers, stage.fresh_workers):
+            bar.update()
+            yield item, result
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
+
+
+def _reason(error: Exception) -> str:
+    """What to write about a failure: our own errors are sentences, others need their type to be understood."""
+    from faces.video import VideoError
+
+    text = one_line(error)
+    return text if isinstance(error, (VideoError, StageError)) else f"{type(error).__name__}: {text}"
+
+
+class StageError(Exception):
+    """Why an item cannot be done, in words for the errors file."""
+
+
+def _check_settings(path: Path, stage: Stage, overwrite: bool) -> None:
+    """Keep artifacts of different settings from being mixed in one folder without a word."""
+    before = _read_settings(path)
+    if before not in (None, stage.settings) and not overwrite:
+        raise UserError(f"{stage.name} was run with {_as_options(before)}; use the same, or --overwrite does all again")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Several shares may start at once, and all write the same.
+    path.write_text(json.dumps(stage.settings) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):  # a first run, or another share is just writing it
+        return None
+
+
+def _as_options(settings: dict[str, Any]) -> str:
+    return " ".join(f"--{key} {value}" for key, value in settings.items()) or "no options"
+
+
+@contextmanager
+def _errors_file(path: Path) -> Iterator[Callable[[str, str], None]]:
+    """A CSV of item and reason, a line as soon as it is known; no file where there are none."""
+    path.unlink(missing_ok=True)
+
+    def write(item: str, reason: str) -> None:
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if new:
+                writer.writerow(("item", "reason"))
+            writer.writerow((item, reason))
+
+    yield write
+
+
+@contextmanager
+def folder_replacing(path: Path) -> Iterator[Path]:
+    """A folder to fill that becomes `path` by rename when all is in it. What an earlier attempt left is removed."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.rename(path)
