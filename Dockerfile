@@ -5,8 +5,8 @@
 # Without --gpus all it runs on the CPU.
 FROM python:3.12-slim
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+COPY requirements.txt requirements-nodeps.txt ./
+RUN pip install --no-cache-dir -r requirements.txt && pip install --no-cache-dir --no-deps -r requirements-nodeps.txt
 COPY . .
 RUN pip install --no-cache-dir --no-deps -e .
 CMD ["python", "predict_folder.py", "--help"]

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
+from common.memory import keep_freed_memory
 from faces.detector import FaceDetector, scale_argument
 from faces.video import read_evenly
 from inference.inputs import find_videos, in_submission_order
@@ -170,6 +171,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parse_arguments(argv))
+    keep_freed_memory()
     strict = options.pop("strict")
     try:
         summary = predict_folder(**options)

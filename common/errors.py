@@ -26,6 +26,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs):
         super().__init__(formatter_class=_Help, allow_abbrev=False, **kwargs)
 
+    def flags(self) -> set[str]:
+        """All long options it knows."""
+        return {flag for flag in self._option_string_actions if flag.startswith("--")}
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {one_line(message)} (--help lists the options)\n")
 

@@ -11,7 +11,6 @@ Lengths are in *units*, pixels of the 512x512 portrait, unless a name or docstri
 
 import json
 import math
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.errors import Parser, run_command
+from common.ffmpeg import ffmpeg_executable
 from common.files import replacing
 
 
@@ -177,13 +177,9 @@ def frames(video: SampleVideo, width: int, height: int, fps: int, num_frames: in
 
 def encode(path: Path, pictures: Iterator[np.ndarray], width: int, height: int, fps: int) -> None:
     """Write planar YUV 4:2:0 pictures as an H.264 MP4 file. Raises RuntimeError with ffmpeg's last words."""
-    if not (ffmpeg := shutil.which("ffmpeg")):
-        from imageio_ffmpeg import get_ffmpeg_exe
-
-        ffmpeg = get_ffmpeg_exe()
     source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
     target = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-threads", str(ENCODER_THREADS), "-f", "mp4"]
-    command = [ffmpeg, "-loglevel", "error", "-y", *source, *target, str(path)]
+    command = [ffmpeg_executable(), "-loglevel", "error", "-y", *source, *target, str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         for picture in pictures:

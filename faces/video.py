@@ -37,7 +37,8 @@ class Frames:
 class VideoFile:
     """An opened video: how many frames it has, and those frames. Use it in a `with` statement.
 
-    `frame_count` counts the frames that are in the file, `announced` is what its header claims (0: nothing).
+    `frame_count` counts the frames that are in the file, `announced` is what its header claims (0: nothing), `rate` is
+    the mean number of frames a second.
     Raises VideoError if the file cannot be opened or has no video stream.
     """
 
@@ -102,6 +103,7 @@ class VideoFile:
         with self._open() as container:
             stream = container.streams.video[0]
             self.announced = stream.frames
+            self.rate = float(stream.average_rate or stream.guessed_rate or 1)
             self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
             for packet in _packets(container):
                 if packet.size and not packet.is_discard:

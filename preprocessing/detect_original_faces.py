@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import positive_int, run_command
+from common.errors import Parser, positive_int, run_command
 from common.files import replacing
 from faces.detector import BOX_THRESHOLDS, FaceDetector, scale_argument, shrink
 from faces.video import VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root
-from preprocessing.network_options import add_network_options, make_detector, resolve_device
+from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
 from preprocessing.runner import Outcome, Stage, run_stage, stage_parser
 
 # Only every tenth frame is used by any later step.
@@ -78,7 +78,7 @@ def make_work(device: str, scale: float | None, frame_step: int, boxes_dir: Path
     return partial(detect_video, detector=detector, frame_step=frame_step, boxes_dir=boxes_dir)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def make_parser() -> Parser:
     parser = stage_parser("detect_original_faces", "Step 1: find the faces in real videos.")
     parser.add_argument("--frame-step", type=positive_int, default=FRAME_STEP, metavar="N", help="every N-th frame")
     parser.add_argument(
@@ -89,7 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="detector input over frame size",
     )
     add_network_options(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
     boxes_dir, device = root.folder("boxes"), resolve_device(options)
     stage = Stage(
@@ -98,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_work=partial(make_work, device, options.detector_scale, options.frame_step, boxes_dir),
         artifact_of=lambda video: boxes_dir / f"{video.id}.json",
         settings={"frame-step": options.frame_step, "detector-scale": options.detector_scale or "auto"},
-        fresh_workers=device != "cpu",
+        preload=PRELOAD,
         problems=root.problems,
     )
     return run_stage(stage, root, options)

@@ -1,17 +1,18 @@
 """Where a stage's work is done. An executor takes the items one by one and gives back what became of each."""
 
-import ctypes
 import multiprocessing
+import os
 import signal
-import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, Protocol
 
+from common.memory import keep_freed_memory
+
 Work = Callable[[Any], Any]
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 # Items handed out beyond those being worked on, so that no process waits for the parent.
 AHEAD_PER_WORKER = 1
 
@@ -23,29 +24,32 @@ class WorkerDied(Exception):
 class Executor(Protocol):
     """Does `make_work()(item)` for every item, in worker processes that call `make_work` once.
 
-    Yields (item, result) in any order; an item whose work raised yields its exception as the result. `fresh`
-    processes inherit nothing from this one, as CUDA needs it.
+    Yields (item, result) in any order; an item whose work raised yields its exception as the result. `preload` names
+    modules that every worker needs.
     """
 
     def __call__(
-        self, make_work: Callable[[], Work], items: Sequence[Any], workers: int, fresh: bool = False
+        self, make_work: Callable[[], Work], items: Sequence[Any], workers: int, preload: Sequence[str] = ()
     ) -> Iterator[tuple[Any, Any]]: ...
 
 
 def run_locally(
-    make_work: Callable[[], Work], items: Sequence[Any], workers: int, fresh: bool = False
+    make_work: Callable[[], Work], items: Sequence[Any], workers: int, preload: Sequence[str] = ()
 ) -> Iterator[tuple[Any, Any]]:
     """An executor of processes on this machine. A process that dies costs its item, not the run."""
+    # Workers are forked from a server that imports once and has no threads yet: forking this process could copy locks
+    # that another thread holds. A server that runs already keeps what it has imported.
+    multiprocessing.set_forkserver_preload(["__main__", *preload])
     suspects: list[Any] = []
     remaining = iter(items)
     while True:
         try:
-            yield from _run_pool(make_work, remaining, workers, fresh, suspects)
+            yield from _run_pool(make_work, remaining, workers, suspects)
         except BrokenProcessPool:
             # Some item in flight brought its process down; alone in a pool each shows whether it was the one.
-            for item in suspects:
+            for item in list(suspects):
                 try:
-                    yield from _run_pool(make_work, iter([item]), 1, fresh, [])
+                    yield from _run_pool(make_work, iter([item]), 1, [])
                 except BrokenProcessPool:
                     yield item, WorkerDied("its worker process was killed (out of memory?)")
             continue
@@ -53,12 +57,11 @@ def run_locally(
 
 
 def _run_pool(
-    make_work: Callable[[], Work], items: Iterator[Any], workers: int, fresh: bool, in_flight: list[Any]
+    make_work: Callable[[], Work], items: Iterator[Any], workers: int, in_flight: list[Any]
 ) -> Iterator[tuple[Any, Any]]:
     """Results of one pool of processes; `in_flight` always holds the items whose results are not out yet."""
     in_flight.clear()
-    # A forked worker starts at once, with all that its parent imported; only on Linux is that safe.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" and not fresh else "spawn")
+    context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make_work,)) as pool:
         pending = {}
         try:
@@ -83,11 +86,17 @@ _work: Work | None = None
 
 def _start(make_work: Callable[[], Work]) -> None:
     global _work
-    # Ctrl-C is for the parent, which then stops its workers; a killed parent must not leave workers writing.
+    # Ctrl-C is for the parent, which then stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     _work = make_work()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing beside the run that replaces it."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _call(item: Any) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import run_command
+from common.errors import Parser, run_command
 from faces.geometry import crop_face
 from faces.video import VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root
@@ -100,9 +100,12 @@ def make_work(originals: dict[str, Path], boxes_dir: Path, crops_dir: Path) -> C
     return lambda video: crop_video(video, originals[video.source], boxes_dir, crops_dir)
 
 
+def make_parser() -> Parser:
+    return stage_parser("extract_crops", "Step 2: cut the faces out of real and fake videos.")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = stage_parser("extract_crops", "Step 2: cut the faces out of real and fake videos.")
-    options = parser.parse_args(argv)
+    options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
     crops_dir = root.folder("crops")
     stage = Stage(

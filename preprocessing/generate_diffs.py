@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import run_command
+from common.errors import Parser, run_command
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.extract_crops import write_png
 from preprocessing.generate_landmarks import crops_of, read_png
@@ -70,8 +70,12 @@ def make_work(crops_dir: Path, diffs_dir: Path) -> Callable[[Video], Outcome]:
     return partial(diff_video, crops_dir=crops_dir, diffs_dir=diffs_dir)
 
 
+def make_parser() -> Parser:
+    return stage_parser("generate_diffs", "Step 4: where a fake differs from its original.")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    options = stage_parser("generate_diffs", "Step 4: where a fake differs from its original.").parse_args(argv)
+    options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
     diffs_dir = root.folder("diffs")
     stage = Stage(

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common.errors import UserError, positive_int, run_command
+from common.errors import Parser, UserError, positive_int, run_command
 from common.files import replacing
 from preprocessing.data_root import DataRoot, Video, part_number, read_data_root
 from preprocessing.runner import stage_parser
@@ -65,7 +65,7 @@ def write_folds(rows: Sequence[Row], out: Path) -> None:
         writer.writerows(rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def make_parser() -> Parser:
     parser = stage_parser("generate_folds", "Step 5: the table of training and validation crops.", parallel=False)
     add = parser.add_argument
     add("--out", default="folds.csv", metavar="FILE", help="the table to write")
@@ -73,7 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--n_splits", type=_splits, default=N_SPLITS, metavar="N", help=f"number of folds, up to {PARTS}")
     add("--with-unpaired", action="store_true", help="take real videos without a fake as well")
     add("--allow-empty", action="store_true", help="write the table even if training or validation would be empty")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
     rows = fold_rows(root, options.n_splits, options.seed, options.with_unpaired)
     folds = sorted({row[-1] for row in rows})

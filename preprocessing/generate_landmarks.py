@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import run_command
+from common.errors import Parser, run_command
 from faces.detector import LANDMARK_THRESHOLDS, FaceDetector
 from preprocessing.data_root import Video, read_data_root
-from preprocessing.network_options import add_network_options, make_detector, resolve_device
+from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
 from preprocessing.runner import Outcome, Stage, StageError, folder_replacing, run_stage, stage_parser
 
 # Crops are small already: the detector sees them as they are.
@@ -58,10 +58,14 @@ def make_work(device: str, crops_dir: Path, landmarks_dir: Path) -> Callable[[Vi
     return partial(landmark_video, detector=detector, crops_dir=crops_dir, landmarks_dir=landmarks_dir)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def make_parser() -> Parser:
     parser = stage_parser("generate_landmarks", "Step 3: five landmarks in each crop of a real video.")
     add_network_options(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
     landmarks_dir, device = root.folder("landmarks"), resolve_device(options)
     stage = Stage(
@@ -69,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.reals,
         make_work=partial(make_work, device, root.folder("crops"), landmarks_dir),
         artifact_of=lambda video: landmarks_dir / video.id,
-        fresh_workers=device != "cpu",
+        preload=PRELOAD,
     )
     return run_stage(stage, root, options)
 

@@ -1,11 +1,15 @@
 """The options of the two stages that run the face detector, and a detector made by them inside a worker."""
 
 import argparse
+import ctypes
+import re
 from collections.abc import Sequence
 
 from common.errors import Parser, UserError
 from faces.detector import FaceDetector
 
+# What a worker with a detector imports.
+PRELOAD = ("faces.mtcnn",)
 DETECTORS = ("FacenetDetector",)
 
 
@@ -15,23 +19,27 @@ def add_network_options(parser: Parser) -> None:
 
 
 def resolve_device(options: argparse.Namespace) -> str:
-    """The device's name for the workers, after saying so if what was asked for is not there.
+    """The device's name for the workers, after saying so if what was asked for is not there."""
+    wanted = options.device
+    if wanted not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", wanted):
+        raise UserError(f"--device {wanted}: not one of auto, cpu, cuda, cuda:N")
+    if wanted != "cpu" and _has_cuda_driver():
+        import torch
 
-    Importing torch here, in the parent, lets forked workers share it.
-    """
-    import torch
-
-    import faces.mtcnn  # noqa: F401
-
-    if options.device == "cpu":
-        return "cpu"
-    if options.device != "auto" and not options.device.startswith("cuda"):
-        raise UserError(f"--device {options.device}: not one of auto, cpu, cuda, cuda:N")
-    if torch.cuda.is_available():
-        return "cuda:0" if options.device == "auto" else options.device
-    if options.device != "auto":
-        print(f"device: cpu ({options.device} was asked for, but no CUDA device is usable)")
+        if torch.cuda.is_available():
+            return "cuda:0" if wanted == "auto" else wanted
+    if wanted.startswith("cuda"):
+        print(f"device: cpu ({wanted} was asked for, but no CUDA device is usable)")
     return "cpu"
+
+
+def _has_cuda_driver() -> bool:
+    """Whether it is worth importing torch, which takes seconds, to ask for its devices."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def make_detector(thresholds: Sequence[float], device: str, scale: float | None) -> FaceDetector:

@@ -34,8 +34,8 @@ class Stage:
 
     `items` are handed to the workers, `name_of` names one, `artifact_of` is the file or folder whose presence marks
     it as done. `make_work` runs once in each worker and returns the function that does an item. `settings` are what
-    the artifacts depend on besides the item; `problems` are items that cannot even be tried. Workers start afresh
-    where a GPU is used.
+    the artifacts depend on besides the item; `problems` are items that cannot even be tried, `preload` names
+    modules that the workers need and that take long to import.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Stage:
     artifact_of: Callable[[Any], Path]
     name_of: Callable[[Any], str] = lambda video: video.id
     settings: dict[str, Any] = field(default_factory=dict)
-    fresh_workers: bool = False
+    preload: Sequence[str] = ()
     problems: Sequence[Problem] = ()
 
 
@@ -112,7 +112,7 @@ def _progress(
         return
     executor, workers = EXECUTORS[options.executor], min(options.workers, len(todo))
     with tqdm(total=total, initial=total - len(todo), desc=stage.name, unit="item") as bar:
-        for item, result in executor(stage.make_work, todo, workers, stage.fresh_workers):
+        for item, result in executor(stage.make_work, todo, workers, stage.preload):
             bar.update()
             yield item, result
 

@@ -1,0 +1,156 @@
+"""Your own videos as a data root, by links: nothing is copied.
+
+    python -m preprocessing.build_data_root OUT --real FOLDER ... --fake FOLDER ...
+    python -m preprocessing.build_data_root OUT --csv videos.csv        (columns: video,label[,original])
+
+A fake's original is its `original` in the CSV. In folders it is the real video whose name the fake's name begins with
+or contains between separators (`004_519.mp4` is a fake of `004.mp4`). What belongs to one original lands in one fold.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.errors import Parser, UserError, run_command
+from common.files import replacing
+from faces.video import VIDEO_SUFFIXES
+from preprocessing.data_root import FAKE, METADATA, REAL
+from preprocessing.generate_folds import N_SPLITS, PARTS
+
+LABELS = {"real": REAL, "0": REAL, "fake": FAKE, "1": FAKE}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A video to link: where it is, what it is, and the id of a fake's original."""
+
+    path: Path
+    label: str
+    original: str | None
+
+    @property
+    def id(self) -> str:
+        return self.path.stem
+
+
+def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path]) -> list[Entry]:
+    """Entries for all videos below the folders. Raises UserError if a fake's original cannot be told."""
+    real_entries = [Entry(path, REAL, None) for folder in reals for path in _videos_below(folder)]
+    known = {entry.id for entry in real_entries}
+    fake_entries, lost = [], []
+    for folder in fakes:
+        for path in _videos_below(folder):
+            original = original_of(path.stem, known)
+            lost.append(path.name) if original is None else fake_entries.append(Entry(path, FAKE, original))
+    if lost:
+        raise UserError(
+            f"{len(lost)} fakes whose name contains no real video's, first {lost[0]}; name originals in a --csv"
+        )
+    return real_entries + fake_entries
+
+
+def original_of(fake: str, reals: set[str]) -> str | None:
+    """The real id that a fake's name begins with or contains between separators; the longest if there are several."""
+    found = [real for real in reals if re.search(rf"(^|[_\-. ]){re.escape(real)}($|[_\-. ])", fake)]
+    starting = [real for real in found if fake.startswith(real)]
+    return max(starting or found, key=len, default=None)
+
+
+def entries_of_csv(path: Path) -> list[Entry]:
+    """Entries of a table video,label[,original]; paths are relative to the table. Raises UserError on a bad row."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a CSV file: {error}") from error
+    if not rows or not {"video", "label"} <= rows[0].keys():
+        raise UserError(f"{path}: needs the columns video,label and, for fakes, original")
+    return [_entry_of_row(path, number, row) for number, row in enumerate(rows, start=2)]
+
+
+def _entry_of_row(table: Path, number: int, row: dict[str, str | None]) -> Entry:
+    video, label = table.parent / (row["video"] or ""), LABELS.get((row["label"] or "").strip().lower())
+    if label is None:
+        raise UserError(f"{table}: line {number}: label {row['label']!r} is none of {', '.join(LABELS)}")
+    if not video.is_file():
+        raise UserError(f"{table}: line {number}: no such file {video}")
+    original = (row.get("original") or "").strip()
+    if label == FAKE and not original:
+        raise UserError(f"{table}: line {number}: a fake needs its original")
+    return Entry(video, label, Path(original).stem if label == FAKE else None)
+
+
+def _videos_below(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such directory")
+    yield from sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+
+
+def assign_parts(originals: Sequence[str]) -> dict[str, int]:
+    """A part number for each original, so that every fold gets its share and fold 0 is never empty.
+
+    The order is drawn from the names alone: the same videos get the same parts again.
+    """
+    parts_per_fold = PARTS // N_SPLITS
+    shuffled = sorted(originals, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
+    return {name: (index % N_SPLITS) * parts_per_fold for index, name in enumerate(shuffled)}
+
+
+def build(out: Path, entries: Sequence[Entry]) -> Counter:
+    """Link the entries into parts below `out` and write each metadata.json; returns videos by label."""
+    twice = [name for name, count in Counter(entry.id for entry in entries).items() if count > 1]
+    if twice:
+        raise UserError(f"{len(twice)} video names stand for more than one file, first {twice[0]}; rename one")
+    reals = {entry.id: entry for entry in entries if entry.label == REAL}
+    orphans = [entry.path.name for entry in entries if entry.original and entry.original not in reals]
+    if orphans:
+        raise UserError(f"{len(orphans)} fakes whose original is not among the real videos, first {orphans[0]}")
+    if not entries:
+        raise UserError("no videos to link")
+    part_of = assign_parts(list(reals))
+    metadata: dict[Path, dict] = {}
+    for entry in entries:
+        folder = out / f"dfdc_train_part_{part_of[entry.original or entry.id]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        _link(folder / entry.path.name, entry.path)
+        described = {"label": entry.label, "split": "train"}
+        if entry.original:
+            described["original"] = reals[entry.original].path.name
+        metadata.setdefault(folder, {})[entry.path.name] = described
+    for folder, content in metadata.items():
+        with replacing(folder / METADATA) as temporary:
+            temporary.write_text(json.dumps(content, indent=1))
+    return Counter(entry.label for entry in entries)
+
+
+def _link(link: Path, target: Path) -> None:
+    if link.is_symlink() or link.exists():
+        if link.is_symlink() and link.resolve() == target.resolve():
+            return
+        raise UserError(f"{link}: is there already and is no link to {target}; choose an empty folder")
+    link.symlink_to(target.resolve())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="preprocessing.build_data_root", description="Your own videos as a data root, by links.")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the data root to make")
+    parser.add_argument("--real", nargs="+", type=Path, default=[], metavar="DIR", help="folders of real videos")
+    parser.add_argument("--fake", nargs="+", type=Path, default=[], metavar="DIR", help="folders of fake videos")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="a table video,label[,original] instead of folders")
+    options = parser.parse_args(argv)
+    if bool(options.csv) == bool(options.real):
+        parser.error("give either --csv, or --real and --fake")
+    entries = entries_of_csv(options.csv) if options.csv else entries_of_folders(options.real, options.fake)
+    counts = build(options.out, entries)
+    print(f"{options.out}: {counts[REAL]} real and {counts[FAKE]} fake videos linked")
+    print(f"next: preprocess_data.sh {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,69 @@
+"""Optional: every frame of every video as a picture. Writes jpegs/<video>_<frame>.jpg, quality 100.
+
+python -m preprocessing.extract_images --root-dir DATA_ROOT
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from common.errors import Parser, run_command
+from common.files import replacing
+from faces.video import VideoError, VideoFile
+from preprocessing.data_root import Video, read_data_root
+from preprocessing.runner import Outcome, Stage, run_stage, stage_parser
+
+QUALITY = 100
+
+
+def done_marker(jpegs_dir: Path, video: Video) -> Path:
+    """The empty file that says that all pictures of a video are there: they share one folder with all others."""
+    return jpegs_dir / f".{video.id}.done"
+
+
+def extract_video(video: Video, jpegs_dir: Path) -> Outcome:
+    """Write all frames of one video. Raises VideoError if none can be decoded."""
+    marker = done_marker(jpegs_dir, video)
+    marker.unlink(missing_ok=True)
+    count = 0
+    with VideoFile(video.path) as file:
+        for index, frame in file.frames(range(file.frame_count)):
+            _, encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            with replacing(jpegs_dir / f"{video.id}_{index}.jpg") as temporary:
+                temporary.write_bytes(encoded)
+            count += 1
+        if not count:
+            raise VideoError("no frame of it can be decoded")
+        notes = [] if count == file.frame_count else [f"only {count} of {file.frame_count} frames could be decoded"]
+    marker.touch()
+    return Outcome(Counter({"pictures": count}), notes)
+
+
+def make_work(jpegs_dir: Path) -> Callable[[Video], Outcome]:
+    cv2.setNumThreads(1)
+    return partial(extract_video, jpegs_dir=jpegs_dir)
+
+
+def make_parser() -> Parser:
+    return stage_parser("extract_images", "Write every frame of every video as a JPEG of quality 100.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = make_parser().parse_args(argv)
+    root = read_data_root(options.root_dir)
+    jpegs_dir = root.folder("jpegs")
+    stage = Stage(
+        name="extract_images",
+        items=list(root.videos.values()),
+        make_work=partial(make_work, jpegs_dir),
+        artifact_of=lambda video: done_marker(jpegs_dir, video),
+        problems=root.problems,
+    )
+    return run_stage(stage, root, options)
+
+
+if __name__ == "__main__":
+    run_command(main)

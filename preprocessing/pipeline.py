@@ -1,0 +1,93 @@
+"""All five steps, one after another, in one process.
+
+    python -m preprocessing.pipeline DATA_ROOT [options of the steps]
+
+An option goes to every step that knows it. The first step that fails ends the run; the same command goes on from there.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from common.errors import UserError, run_command
+from preprocessing import (
+    detect_original_faces,
+    extract_crops,
+    generate_diffs,
+    generate_folds,
+    generate_landmarks,
+)
+
+STEPS: tuple[ModuleType, ...] = (
+    detect_original_faces,
+    extract_crops,
+    generate_landmarks,
+    generate_diffs,
+    generate_folds,
+)
+USAGE = "usage: preprocess_data.sh DATA_ROOT [options of the steps]"
+
+
+def _help() -> str:
+    lines = [USAGE, "", "An option goes to every step that knows it:"]
+    for step in STEPS:
+        flags = [flag for flag in sorted(step.make_parser().flags()) if flag not in ("--help", "--root-dir")]
+        lines.append(f"  {_name(step)}: {' '.join(flags)}")
+    lines += ["", "What an option means: python -m preprocessing.<step> --help"]
+    return "\n".join(lines)
+
+
+def _name(step: ModuleType) -> str:
+    return step.__name__.rpartition(".")[2]
+
+
+def split_options(arguments: Sequence[str]) -> list[list[str]]:
+    """The arguments for each step: an option and its value go wherever the option is known.
+
+    Raises UserError if no step knows an option.
+    """
+    groups: list[list[str]] = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            groups.append([argument])
+        elif groups:
+            groups[-1].append(argument)
+        else:
+            raise UserError(f"{argument!r} is not an option; {USAGE}")
+    known = [step.make_parser().flags() for step in STEPS]
+    for flag, *_ in groups:
+        if not any(flag.partition("=")[0] in flags for flags in known):
+            raise UserError(f"no step knows the option {flag}; preprocess_data.sh --help lists them")
+    return [[word for group in groups if group[0].partition("=")[0] in flags for word in group] for flags in known]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(arguments):
+        print(_help())
+        return 0
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(USAGE)
+    root = arguments[0]
+    options = split_options(arguments[1:])
+    # Every step's options are looked at before the first one spends hours.
+    for step, extra in zip(STEPS, options, strict=True):
+        step.make_parser().parse_args(["--root-dir", root, *extra])
+    for number, (step, extra) in enumerate(zip(STEPS, options, strict=True), start=1):
+        if step is generate_folds and not any(word.startswith("--out") for word in extra):
+            extra = [*extra, "--out", str(Path(root, "folds.csv"))]
+        print(f"== step {number} of {len(STEPS)}: {_name(step)}", flush=True)
+        code = step.main(["--root-dir", root, *extra])
+        if code:
+            print(f"stopped at step {number}, {_name(step)}; the same command goes on from there", file=sys.stderr)
+            return code
+    return 0
+
+
+def cli() -> None:
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()

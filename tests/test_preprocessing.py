@@ -1,0 +1,384 @@
+"""The five steps on generated and real videos: artifacts, resuming, options, what is said about bad data."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import UserError, exit_on_user_error
+from preprocessing import (
+    detect_original_faces,
+    extract_crops,
+    generate_diffs,
+    generate_folds,
+    generate_landmarks,
+    pipeline,
+)
+
+STEPS = (detect_original_faces, extract_crops, generate_landmarks, generate_diffs)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Two parts of different folds, short: pairs, a portrait, two faces, no face."""
+    from demo.sample_videos import make_sample_root
+
+    root = tmp_path_factory.mktemp("videos")
+    ids = ["004", "519", "fvkanshbie", "gtyoqwmdre", "hplzkcxiun"]
+    make_sample_root(root, seconds=0.9, width=640, height=360, videos=ids)
+    return root
+
+
+@pytest.fixture
+def root(videos, tmp_path):
+    return shutil.copytree(videos, tmp_path / "root")
+
+
+@pytest.fixture(scope="module")
+def processed(videos, tmp_path_factory):
+    """The videos after an uninterrupted run of all steps."""
+    root = shutil.copytree(videos, tmp_path_factory.mktemp("processed") / "root")
+    assert pipeline.main([str(root), "--workers", "2"]) == 0
+    return root
+
+
+def artifacts(root: Path) -> dict[str, bytes]:
+    """Every file the steps made, logs left out."""
+    made = ("boxes", "crops", "landmarks", "diffs", "folds.csv")
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.relative_to(root).parts[0] in made
+    }
+
+
+def read_errors(root, stage):
+    with (root / "logs" / f"{stage}.errors.csv").open(newline="") as file:
+        return {row["item"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_boxes_are_in_full_pixels_largest_first_and_null_without_a_face(processed):
+    boxes = json.loads((processed / "boxes" / "gtyoqwmdre.json").read_text())
+    assert list(boxes) == ["0", "10", "20"]
+    for found in boxes.values():
+        assert len(found) == 2
+        areas = [(xmax - xmin) * (ymax - ymin) for xmin, ymin, xmax, ymax in found]
+        assert areas == sorted(areas, reverse=True)
+        assert all(0 <= xmin < xmax <= 640 for xmin, _, xmax, _ in found)
+    assert json.loads((processed / "boxes" / "fvkanshbie.json").read_text()) == {"0": None, "10": None, "20": None}
+    assert sorted(path.stem for path in (processed / "boxes").iterdir()) == ["004", "fvkanshbie", "gtyoqwmdre"]
+
+
+def test_crops_of_a_fake_are_where_its_originals_are(processed):
+    for fake, original in (("519", "004"), ("hplzkcxiun", "gtyoqwmdre")):
+        sizes = [
+            sorted((path.name, cv2.imread(str(path)).shape) for path in (processed / "crops" / video).iterdir())
+            for video in (fake, original)
+        ]
+        assert sizes[0] == sizes[1] and sizes[0]
+    assert {path.name for path in (processed / "crops" / "hplzkcxiun").iterdir()} == {
+        f"{frame}_{actor}.png" for frame in (0, 10, 20) for actor in (0, 1)
+    }
+    assert list((processed / "crops" / "fvkanshbie").iterdir()) == []
+
+
+def test_landmarks_are_five_points_on_each_real_crop(processed):
+    files = sorted((processed / "landmarks").rglob("*.npy"))
+    assert {path.parent.name for path in files} == {"004", "gtyoqwmdre"}
+    for path in files:
+        points = np.load(path)
+        height, width = cv2.imread(str(processed / "crops" / path.parent.name / f"{path.stem}.png")).shape[:2]
+        assert points.shape == (5, 2) and points.dtype == np.int16
+        assert (points > 0).all() and (points < [width, height]).all()
+        left_eye, right_eye, nose, left_mouth, right_mouth = points
+        assert left_eye[0] < right_eye[0] and left_mouth[0] < right_mouth[0]
+        assert left_eye[1] < nose[1] < left_mouth[1]
+
+
+def test_diffs_are_bright_on_the_faked_face(processed):
+    diffs = sorted((processed / "diffs" / "519").iterdir())
+    assert [path.name for path in diffs] == ["0_0_diff.png", "10_0_diff.png", "20_0_diff.png"]
+    for path in diffs:
+        diff = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        height, width = diff.shape
+        middle = diff[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3]
+        assert middle.mean() > 2 * diff[: height // 10].mean()
+
+
+def test_folds_hold_pairs_together(processed):
+    with (processed / "folds.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["video", "file", "label", "original", "frame", "fold"]
+    seen = {(row["video"], row["label"], row["original"], row["fold"]) for row in rows}
+    assert seen == {
+        ("004", "0", "004", "0"),
+        ("519", "1", "004", "0"),
+        ("gtyoqwmdre", "0", "gtyoqwmdre", "1"),
+        ("hplzkcxiun", "1", "gtyoqwmdre", "1"),
+    }
+    assert len(rows) == 2 * (3 + 6)
+    assert {row["file"] for row in rows if row["video"] == "004"} == {"0_0.png", "10_0.png", "20_0.png"}
+
+
+def test_second_run_does_nothing_again(processed, capsys):
+    before = {path: path.stat().st_mtime_ns for path in processed.rglob("*.*") if path.parent.name in ("boxes", "004")}
+    assert pipeline.main([str(processed)]) == 0
+    out = capsys.readouterr().out
+    assert "detect_original_faces: 0 done, 3 skipped, 0 failed" in out
+    assert "extract_crops: 0 done, 5 skipped, 0 failed" in out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_any_number_of_workers_and_shares_make_the_same(root, processed):
+    for part in ("2/3", "1/3", "3/3"):
+        for step in STEPS[:1]:
+            assert step.main(["--root-dir", str(root), "--workers", "1", "--part", part]) == 0
+    assert pipeline.main([str(root), "--workers", "3"]) == 0
+    assert artifacts(root) == artifacts(processed)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__.rpartition(".")[2])
+def test_killed_steps_are_finished_by_the_same_command(root, processed, repository, step):
+    """A real kill -9 of the whole process group, as soon as an artifact or the beginning of one is there."""
+    done_before = STEPS[: STEPS.index(step)]
+    folders = dict(zip(STEPS, ("boxes", "crops", "landmarks", "diffs"), strict=True))
+    for earlier in done_before:
+        shutil.copytree(processed / folders[earlier], root / folders[earlier])
+    argv = [sys.executable, "-m", step.__name__, "--root-dir", str(root), "--workers", "2"]
+    process = subprocess.Popen(argv, cwd=repository, start_new_session=True, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any((root / folders[step]).glob("*")):
+        pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    # Leftovers of the worst moments: a half written file and a half filled folder under their temporary names.
+    (root / folders[step]).mkdir(exist_ok=True)
+    subprocess.run(argv, cwd=repository, check=True, capture_output=True)
+    made = {name: content for name, content in artifacts(root).items() if name.startswith(folders[step])}
+    expected = {name: content for name, content in artifacts(processed).items() if name.startswith(folders[step])}
+    assert made == expected
+
+
+def test_broken_videos_are_named_and_the_rest_is_done(root, capsys):
+    (root / "dfdc_train_part_0" / "004.mp4").write_bytes(b"")
+    assert detect_original_faces.main(["--root-dir", str(root)]) == 0
+    assert "2 done, 0 skipped, 1 failed" in capsys.readouterr().out
+    assert read_errors(root, "detect_original_faces") == {"004": "is empty (0 bytes)"}
+    assert extract_crops.main(["--root-dir", str(root)]) == 0
+    errors = read_errors(root, "extract_crops")
+    assert set(errors) == {"004", "519"} and errors["519"].startswith("no boxes of 004; run detect_original_faces")
+    assert detect_original_faces.main(["--root-dir", str(root), "--strict"]) == 1
+
+
+def test_nothing_possible_is_a_failure(root):
+    for path in root.rglob("*.mp4"):
+        path.write_bytes(b"not a video")
+    assert detect_original_faces.main(["--root-dir", str(root)]) == 1
+
+
+def test_problems_of_the_data_are_counted_by_the_first_steps(root, capsys):
+    metadata = root / "dfdc_train_part_0" / "metadata.json"
+    entries = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**entries, "ghost.mp4": {"label": "REAL"}}))
+    assert detect_original_faces.main(["--root-dir", str(root)]) == 0
+    assert "3 done, 0 skipped, 1 failed" in capsys.readouterr().out
+    assert read_errors(root, "detect_original_faces") == {"dfdc_train_part_0/ghost.mp4": "the file is missing"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"0": [[1, 2]]}', '{"x": [[1, 2, 3, 4]]}', '{"0": "abc"}', '{"-10": [[1,2,3,4]]}']
+)
+def test_damaged_boxes_are_named(root, content, capsys):
+    assert detect_original_faces.main(["--root-dir", str(root)]) == 0
+    (root / "boxes" / "004.json").write_text(content)
+    assert extract_crops.main(["--root-dir", str(root)]) == 0
+    assert "is not a file of boxes" in read_errors(root, "extract_crops")["004"]
+
+
+def test_fake_of_another_size_gets_scaled_boxes_and_says_so_once(root, capsys):
+    from tests.test_video import ffmpeg
+
+    path = root / "dfdc_train_part_0" / "519.mp4"
+    ffmpeg("-i", path, "-vf", "scale=320:180", path.with_name("small.mp4"))
+    path.with_name("small.mp4").replace(path)
+    detect_original_faces.main(["--root-dir", str(root)])
+    extract_crops.main(["--root-dir", str(root)])
+    assert capsys.readouterr().err.count("519: 320x180, its original 640x360: boxes are scaled") == 1
+    small, large = (cv2.imread(str(root / "crops" / video / "0_0.png")).shape for video in ("519", "004"))
+    assert abs(small[0] - large[0] / 2) <= 2 and abs(small[1] - large[1] / 2) <= 2
+    generate_diffs.main(["--root-dir", str(root)])
+    assert "3 crops of unequal shape" in capsys.readouterr().out
+
+
+def test_other_settings_are_refused_unless_everything_is_done_again(root, capsys):
+    assert detect_original_faces.main(["--root-dir", str(root)]) == 0
+    with pytest.raises(UserError, match="--frame-step 10 --detector-scale auto; use the same, or --overwrite"):
+        detect_original_faces.main(["--root-dir", str(root), "--detector-scale", "0.5"])
+    assert detect_original_faces.main(["--root-dir", str(root), "--detector-scale", "0.5", "--overwrite"]) == 0
+    assert "3 done" in capsys.readouterr().out
+
+
+def test_frame_step_and_limit(root):
+    assert detect_original_faces.main(["--root-dir", str(root), "--frame-step", "5", "--limit", "1"]) == 0
+    assert [path.name for path in (root / "boxes").iterdir()] == ["004.json"]
+    assert list(json.loads((root / "boxes" / "004.json").read_text())) == ["0", "5", "10", "15", "20", "25"]
+
+
+def test_golden_artifacts_are_reproduced(samples, golden, tmp_path):
+    """All five steps on real pairs, against what the published solution made of them."""
+    root = shutil.copytree(samples / "parity", tmp_path / "root")
+    assert pipeline.main([str(root), "--detector-scale", "0.5"]) == 0
+    for video, frames in golden("boxes_scale_0.5.json").items():
+        ours = json.loads((root / "boxes" / f"{video}.json").read_text())
+        assert ours.keys() == frames.keys()
+        for frame, boxes in frames.items():
+            assert (ours[frame] is None) == (boxes is None)
+            assert boxes is None or np.abs(np.array(ours[frame]) - 2 * np.array(boxes)).max() < 0.05
+    tables = {name: read_golden_table(samples, name) for name in ("crops", "diffs", "folds")}
+    for row in tables["crops"]:
+        crop = cv2.imread(str(root / "crops" / row["video"] / row["file"]))
+        assert hashlib.sha256(crop.tobytes()).hexdigest()[:16] == row["sha256_16"]
+    assert len(list((root / "crops").rglob("*.png"))) == len(tables["crops"])
+    for name, points in golden("landmarks.json").items():
+        assert np.abs(np.load(root / "landmarks" / f"{name}.npy") - np.array(points)).max() <= 1
+    for row in tables["diffs"]:
+        diff = cv2.imread(str(root / "diffs" / row["video"] / row["file"]), cv2.IMREAD_UNCHANGED)
+        assert abs(diff.mean() - float(row["mean"])) < 0.1
+        for level in (20, 102):
+            assert (diff > level).sum() == pytest.approx(int(row[f"count_gt_{level}"]), rel=0.01)
+    with (root / "folds.csv").open(newline="") as file:
+        ours = {tuple(row.values()) for row in csv.DictReader(file)}
+    early = {row for row in ours if int(row[4]) <= 310 and int(row[1].split("_")[1].split(".")[0]) <= 1}
+    assert early == {tuple(row.values()) for row in tables["folds"]}
+
+
+def read_golden_table(samples, name):
+    with (samples.parent / "golden" / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def structural_difference_of_scikit_image(real, fake):
+    from skimage.metrics import structural_similarity
+
+    _, ssim = structural_similarity(real, fake, channel_axis=2, full=True, data_range=255)
+    return cv2.cvtColor(np.clip((1 - ssim) * 255, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
+
+
+@pytest.mark.parametrize("kind", ["noise", "smooth", "equal", "opposite", "smallest"])
+def test_difference_is_scikit_images_within_one_gray_level(kind):
+    random = np.random.RandomState(0)
+    shape = (7, 7, 3) if kind == "smallest" else (60, 45, 3)
+    real = random.randint(0, 256, shape, dtype=np.uint8)
+    fake = random.randint(0, 256, shape, dtype=np.uint8)
+    if kind == "smooth":
+        real, fake = cv2.GaussianBlur(real, (9, 9), 3), cv2.GaussianBlur(real, (9, 9), 2)
+    if kind == "equal":
+        fake = real
+    if kind == "opposite":
+        fake = 255 - real
+    ours = generate_diffs.structural_difference(real, fake).astype(int)
+    assert np.abs(ours - structural_difference_of_scikit_image(real, fake)).max() <= 1
+    assert (ours.max() == 0) == (kind == "equal")
+
+
+def test_difference_on_real_faces_is_scikit_images(processed):
+    for path in sorted((processed / "crops" / "519").iterdir()):
+        fake, real = (cv2.imread(str(processed / "crops" / video / path.name)) for video in ("519", "004"))
+        ours = generate_diffs.structural_difference(real, fake).astype(int)
+        assert np.abs(ours - structural_difference_of_scikit_image(real, fake)).max() <= 1
+
+
+def run_folds(root, *extra):
+    return generate_folds.main(["--root-dir", str(root), "--out", str(root / "folds.csv"), *extra])
+
+
+@pytest.mark.parametrize(("part", "fold"), [(0, 0), (2, 0), (3, 1), (44, 14), (45, 15), (48, 15), (49, 15)])
+def test_fold_comes_from_the_part_number(part, fold):
+    from preprocessing.data_root import Video
+
+    assert generate_folds.fold_of(Video("a", Path("a.mp4"), f"dfdc_train_part_{part}", "REAL")) == fold
+
+
+def test_parts_without_a_number_spread_over_the_folds():
+    from preprocessing.data_root import Video
+
+    folds = {generate_folds.fold_of(Video(str(n), Path("a"), "train_sample_videos", "REAL")) for n in range(300)}
+    assert folds == set(range(16))
+
+
+def test_fold_table_with_one_fold_is_refused_and_names_the_parts(processed, tmp_path):
+    root = shutil.copytree(processed, tmp_path / "root")
+    shutil.rmtree(root / "dfdc_train_part_3")
+    (root / "folds.csv").unlink()
+    with pytest.raises(UserError, match="parts found: dfdc_train_part_0, dfdc_train_part_1"):
+        run_folds(root)
+    assert not (root / "folds.csv").exists()
+    assert run_folds(root, "--allow-empty") == 0
+
+
+def test_rows_are_shuffled_by_the_seed(processed, tmp_path):
+    root = shutil.copytree(processed, tmp_path / "root")
+    contents = []
+    for seed in ("777", "777", "1"):
+        run_folds(root, "--seed", seed)
+        contents.append((root / "folds.csv").read_text())
+    assert contents[0] == contents[1] == (processed / "folds.csv").read_text()
+    assert contents[0] != contents[2] and sorted(contents[0]) == sorted(contents[2])
+
+
+def test_real_videos_without_a_fake_join_only_if_asked(processed, tmp_path):
+    root = shutil.copytree(processed, tmp_path / "root")
+    shutil.copytree(root / "crops" / "004", root / "crops" / "fvkanshbie", dirs_exist_ok=True)
+    run_folds(root)
+    assert "fvkanshbie" not in (root / "folds.csv").read_text()
+    run_folds(root, "--with-unpaired")
+    assert (root / "folds.csv").read_text().count("fvkanshbie,") == 6  # as video and as original
+
+
+def test_options_go_where_they_are_known():
+    split = pipeline.split_options(["--detector-scale", "0.5", "--workers=3", "--seed", "1", "--strict"])
+    assert split[0] == ["--detector-scale", "0.5", "--workers=3", "--strict"]
+    assert split[1] == split[2] == split[3] == ["--workers=3", "--strict"]
+    assert split[4] == ["--seed", "1"]
+    with pytest.raises(UserError, match="no step knows the option --foo"):
+        pipeline.split_options(["--foo", "1"])
+    with pytest.raises(UserError, match="'stray' is not an option"):
+        pipeline.split_options(["stray"])
+
+
+def test_bad_value_is_found_before_the_first_step(root, capsys):
+    with pytest.raises(SystemExit) as end:
+        exit_on_user_error(lambda: pipeline.main([str(root), "--n_splits", "x"]))
+    assert end.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (root / "boxes").exists()
+
+
+def test_run_stops_at_the_first_failing_step(root, capsys):
+    for path in root.rglob("*.mp4"):
+        path.write_bytes(b"not a video")
+    assert pipeline.main([str(root)]) == 1
+    captured = capsys.readouterr()
+    assert "== step 1 of 5: detect_original_faces" in captured.out and "step 2" not in captured.out
+    assert "stopped at step 1" in captured.err
+
+
+def test_shell_script_runs_the_steps(root, repository):
+    done = subprocess.run([repository / "preprocess_data.sh", root, "--workers", "2"], capture_output=True, text=True)
+    assert done.returncode == 0 and "== step 5 of 5: generate_folds" in done.stdout
+    assert (root / "folds.csv").exists()
+    usage = subprocess.run([repository / "preprocess_data.sh"], capture_output=True, text=True)
+    assert usage.returncode == 2 and len(usage.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("module", ["extract_crops", "generate_diffs", "generate_folds", "compress_videos", "check"])
+def test_steps_without_a_network_do_not_import_torch(repository, module):
+    code = f"import sys, preprocessing.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=repository, check=True)
