@@ -16,9 +16,6 @@ from preprocessing.data_root import Video, read_data_root
 from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
 from preprocessing.runner import Outcome, Stage, StageError, folder_replacing, run_stage, stage_parser
 
-# Crops are small already: the detector sees them as they are.
-CROP_SCALE = 1.0
-
 
 def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landmarks_dir: Path) -> Outcome:
     """Write (5, 2) int16 x, y in pixels of the crop: eyes, nose, corners of the mouth, left before right.
@@ -29,7 +26,7 @@ def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landma
     with folder_replacing(landmarks_dir / video.id) as folder:
         for path in crops_of(crops_dir / video.id):
             crop = read_png(path, cv2.IMREAD_COLOR)
-            found = detector.detect([cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)])[0]
+            found = detector.largest_in_crop(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB))
             if len(found) == 0:
                 outcome.counts["crops without landmarks"] += 1
                 continue
@@ -54,7 +51,7 @@ def read_png(path: Path, flags: int) -> np.ndarray:
 
 
 def make_work(device: str, crops_dir: Path, landmarks_dir: Path) -> Callable[[Video], Outcome]:
-    detector = make_detector(LANDMARK_THRESHOLDS, device, CROP_SCALE)
+    detector = make_detector(LANDMARK_THRESHOLDS, device)
     return partial(landmark_video, detector=detector, crops_dir=crops_dir, landmarks_dir=landmarks_dir)
 
 

@@ -42,7 +42,7 @@ def _has_cuda_driver() -> bool:
     return True
 
 
-def make_detector(thresholds: Sequence[float], device: str, scale: float | None) -> FaceDetector:
+def make_detector(thresholds: Sequence[float], device: str, scale: float | None = None) -> FaceDetector:
     """A detector for one worker process: the processes share the cores, so each computes with one thread."""
     import torch
 

@@ -82,6 +82,8 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     share = "" if count == 1 else f".{index}of{count}"
     _check_settings(logs / f"{stage.name}.settings.json", stage, options.overwrite)
     todo = [item for item in items if options.overwrite or not stage.artifact_of(item).exists()]
+    # Long work first: nobody wants to wait for the one long video that began last.
+    todo.sort(key=lambda item: item.path.stat().st_size, reverse=True)
     totals, failed = Counter(), 0
     with _errors_file(logs / f"{stage.name}{share}.errors.csv") as write_error:
         for problem in stage.problems:
