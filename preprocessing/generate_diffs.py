@@ -24,24 +24,42 @@ K1, K2, DATA_RANGE = 0.01, 0.03, 255
 def structural_difference(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
     """(1 - SSIM) * 255 of two BGR images of one shape (h, w, 3) uint8, clipped, truncated, as gray (h, w) uint8.
 
-    Sums over the window are exact: products of bytes over 49 pixels stay under 2^24, where float32 counts in ones.
+    Window sums of bytes and of their squares are exact; the mixed sum follows from the squares of the difference:
+    2 sum(xy) = sum(x^2) + sum(y^2) - sum((x - y)^2). All is multiplied out, so that means and covariances, both with
+    their divisors, cancel down to one division, and done in place, since this is bound by memory.
     """
-    x, y = real.astype(np.float32), fake.astype(np.float32)
-    sum_x, sum_y = _window_sums(x), _window_sums(y)
     n = WINDOW * WINDOW
-    # Unbiased covariances: n * sum(xy) - sum(x) sum(y) over n (n - 1).
-    norm = np.float32(1 / (n * (n - 1)))
-    covariance = (n * _window_sums(x * y) - sum_x * sum_y) * norm
-    variances = (n * _window_sums(x * x + y * y) - sum_x * sum_x - sum_y * sum_y) * norm
-    mean_xy, mean_squares = sum_x * sum_y / n**2, (sum_x * sum_x + sum_y * sum_y) / n**2
-    c1, c2 = (K1 * DATA_RANGE) ** 2, (K2 * DATA_RANGE) ** 2
-    ssim = (2 * mean_xy + c1) * (2 * covariance + c2) / ((mean_squares + c1) * (variances + c2))
-    difference = np.clip((1 - ssim) * 255, 0, 255).astype(np.uint8)
+    c1, c2 = (K1 * DATA_RANGE) ** 2 * n**2, (K2 * DATA_RANGE) ** 2 * n * (n - 1)
+    x, y = _window_sums(cv2.boxFilter, real), _window_sums(cv2.boxFilter, fake)
+    squares = _window_sums(cv2.sqrBoxFilter, real)
+    squares += _window_sums(cv2.sqrBoxFilter, fake)
+    squares *= n
+    covariance = _window_sums(cv2.sqrBoxFilter, cv2.absdiff(real, fake))
+    covariance *= -n
+    covariance += squares
+    product = x * y
+    product *= 2
+    covariance -= product  # 2 n (n - 1) cov(x, y)
+    x *= x
+    y *= y
+    x += y
+    squares -= x  # n (n - 1) (var(x) + var(y))
+    product += c1
+    x += c1
+    covariance += c2
+    squares += c2
+    covariance *= product
+    squares *= x
+    covariance /= squares
+    covariance -= 1
+    covariance *= -255
+    difference = np.clip(covariance, 0, 255, out=covariance).astype(np.uint8)
     return cv2.cvtColor(difference, cv2.COLOR_BGR2GRAY)
 
 
-def _window_sums(image: np.ndarray) -> np.ndarray:
-    return cv2.boxFilter(image, cv2.CV_32F, (WINDOW, WINDOW), normalize=False, borderType=cv2.BORDER_REFLECT)
+def _window_sums(box_filter: Callable[..., np.ndarray], image: np.ndarray) -> np.ndarray:
+    window = {"ksize": (WINDOW, WINDOW), "normalize": False, "borderType": cv2.BORDER_REFLECT}
+    return box_filter(image, cv2.CV_32F, **window)
 
 
 def diff_video(video: Video, crops_dir: Path, diffs_dir: Path) -> Outcome:

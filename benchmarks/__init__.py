@@ -1,0 +1,1 @@
+"""Commands that measure. Nothing of the project imports them."""
