@@ -17,12 +17,6 @@ USAGE
 
 case "${1:-}" in -h | --help) usage && exit ;; esac
 
-here="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
-python="${PYTHON:-$here/.venv/bin/python}"
-if [[ -z "${PYTHON:-}" && ! -x "$python" ]]; then
-    python=python3
-fi
-
-# -P: what lies in the caller's folder must not stand in for our modules. A later --weights-dir wins over the first.
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+source "$(dirname -- "${BASH_SOURCE[0]}")/common/find_python.sh"
+# A later --weights-dir wins over the first.
 exec "$python" -P -m inference.download_weights --weights-dir "$here/weights" "$@"

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Score a folder of videos with an ensemble of trained networks: a CSV with P(deepfake) for each.
 
     python predict_folder.py --test-dir videos --models final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36
@@ -62,6 +61,7 @@ def predict_folder(
                 say(f"{len(names)} files {what}: {_some(names)}")
     videos = videos[:limit]
     paths = _find_models(models, Path(weights_dir))
+    _keep_apart([output, details], [*paths, *(video.path for video in videos if video.path)])
 
     with ExitStack() as stack:
         if output is None:
@@ -82,6 +82,7 @@ def predict_folder(
             say(checkpoints[-1].describe())
         done = results.begin(
             {
+                "folder": str(Path(test_dir).resolve()),
                 "models": [f"{checkpoint.name} {checkpoint.sha256[:12]}" for checkpoint in checkpoints],
                 "frames": frames,
                 "strategy": strategy,
@@ -103,6 +104,13 @@ def predict_folder(
         )
         _record(todo, len(videos), scores, results)
         return results.finish(videos, [checkpoint.name for checkpoint in checkpoints])
+
+
+def _keep_apart(results: Sequence[str | Path | None], inputs: Sequence[Path]) -> None:
+    """Refuse to write a result over a video or a checkpoint, even with --overwrite."""
+    for path in (Path(result) for result in results if result and Path(result).exists()):
+        if any(path.samefile(used) for used in inputs if used.exists()):
+            raise UserError(f"{path}: is one of the inputs; it is not written over")
 
 
 def _record(todo: Sequence[Video], total: int, scores: Iterable[VideoScore], results: Results) -> None:

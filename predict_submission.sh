@@ -2,9 +2,7 @@
 # Score a folder of videos with the seven released networks, as the winning submission did.
 set -euo pipefail
 
-here="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
 usage="usage: predict_submission.sh VIDEO_FOLDER OUTPUT.csv [options of predict_folder.py]"
-
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     echo "$usage"
     echo "Needs the released weights: ./download_weights.sh"
@@ -16,11 +14,7 @@ if (($# < 2)); then
     exit 2
 fi
 
-python="${PYTHON:-$here/.venv/bin/python}"
-if [[ -z "${PYTHON:-}" && ! -x "$python" ]]; then
-    python=python3
-fi
-
+source "$(dirname -- "${BASH_SOURCE[0]}")/common/find_python.sh"
 exec "$python" "$here/predict_folder.py" --test-dir "$1" --output "$2" --weights-dir "$here/weights" --models \
     final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36 \
     final_555_DeepFakeClassifier_tf_efficientnet_b7_ns_0_19 \

@@ -5,14 +5,8 @@
 #   3 generate_landmarks      landmarks/   eyes, nose and mouth in the real crops
 #   4 generate_diffs          diffs/       where a fake differs from its original
 #   5 generate_folds          folds.csv    which crop is for training, which for validation
-# Run it again after an interruption: what is done is not done twice.
+# Run it again after an interruption: what is done is not done twice. -h lists the options.
 set -euo pipefail
 
-here="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
-python="${PYTHON:-$here/.venv/bin/python}"
-if [[ -z "${PYTHON:-}" && ! -x "$python" ]]; then
-    python=python3
-fi
-
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+source "$(dirname -- "${BASH_SOURCE[0]}")/common/find_python.sh"
 exec "$python" -P -m preprocessing.pipeline "$@"

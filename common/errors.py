@@ -36,10 +36,9 @@ class Parser(argparse.ArgumentParser):
 
 def positive_int(text: str) -> int:
     """An argument that counts something: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def one_line(text: object) -> str:

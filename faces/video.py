@@ -88,11 +88,11 @@ class VideoFile:
             container = av.open(self._file, options=OPEN_OPTIONS)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError("is not a readable video") from error
-        if not container.streams.video:
+        if not _pictures(container):
             container.close()
             raise VideoError("has no video stream")
         # Videos are decoded side by side; threads within one would only get into each other's way.
-        container.streams.video[0].codec_context.thread_count = 1
+        _pictures(container)[0].codec_context.thread_count = 1
         return container
 
     def _scan(self) -> None:
@@ -101,7 +101,7 @@ class VideoFile:
             raise VideoError("is empty (0 bytes)")
         timestamps = []
         with self._open() as container:
-            stream = container.streams.video[0]
+            stream = _pictures(container)[0]
             self.announced = stream.frames
             self.rate = float(stream.average_rate or stream.guessed_rate or 1)
             self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
@@ -132,9 +132,14 @@ class VideoFile:
                     yield index, frame
 
 
+def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams; a cover picture attached to music is none."""
+    return [stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic]
+
+
 def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
     """The video stream's packets up to the end of the file, or to where the file breaks off."""
-    packets = container.demux(container.streams.video[0])
+    packets = container.demux(_pictures(container)[0])
     while True:
         try:
             packet = next(packets, None)

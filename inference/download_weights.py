@@ -283,12 +283,17 @@ def _reason(error: BaseException) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(description="Download checkpoints into the weights folder; run again to go on after a cut-off.")
-    parser.add_argument("names", nargs="*", metavar="NAME", default=RELEASED_MODELS, help="files to have there")
+    parser = Parser(
+        prog="download_weights",
+        description="Download checkpoints into the weights folder; run again to go on after a cut-off.",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="files to have there (default: the seven released ones)"
+    )
     parser.add_argument("--weights-dir", type=Path, default=Path("weights"), help="folder to put them in")
     args = parser.parse_args(argv)
     url = os.environ.get("WEIGHTS_URL") or RELEASED_URL
-    downloaded, present = download_weights(args.names, args.weights_dir, url)
+    downloaded, present = download_weights(args.names or RELEASED_MODELS, args.weights_dir, url)
     print(f"{args.weights_dir}: {downloaded} downloaded, {present} already there")
     return 0
 

@@ -17,6 +17,8 @@ def find_videos(test_dir: str | Path) -> list[Video]:
     A name is the path below the folder, with `/` between its parts. A folder without videos but with images gives
     the images. Raises UserError if there is nothing to score.
     """
+    if not str(test_dir):
+        raise UserError("--test-dir is empty; give it the name of a folder, a video or an image")
     root = Path(test_dir)
     if root.is_file():
         if root.suffix.lower() not in VIDEO_SUFFIXES + IMAGE_SUFFIXES:
@@ -24,6 +26,8 @@ def find_videos(test_dir: str | Path) -> list[Video]:
                 f"{root}: neither a video ({_listed(VIDEO_SUFFIXES)}) nor an image ({_listed(IMAGE_SUFFIXES)})"
             )
         return [Video(root.name, root)]
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root}: is neither a file nor a directory")
     if not root.is_dir():
         raise UserError(f"{root}: no such file or directory")
     if not os.access(root, os.R_OK | os.X_OK):

@@ -27,6 +27,7 @@ class Summary:
     labels: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     faceless: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
     @property
     def unscored(self) -> dict[str, str]:
@@ -34,7 +35,8 @@ class Summary:
         return {**self.failures, **dict.fromkeys(self.faceless, "no face found")}
 
     def __str__(self) -> str:
-        parts = [f"{self.output}: {len(self.labels)} videos, {len(self.labels) - len(self.unscored)} scored"]
+        warned = f" ({len(self.warned)} with warnings, told by --details)" if self.warned else ""
+        parts = [f"{self.output}: {len(self.labels)} videos, {len(self.labels) - len(self.unscored)} scored{warned}"]
         if self.faceless:
             parts.append(f"{len(self.faceless)} without a face (0.5)")
         if self.failures:
@@ -50,8 +52,8 @@ class Results:
     """
 
     def __init__(self, output: str | Path, details: str | Path | None = None, overwrite: bool = False):
-        self.output = Path(output)
-        self.details = None if details is None else Path(details)
+        self.output = _target(output)
+        self.details = None if details is None else _target(details)
         self.overwrite = overwrite
         self.partial = self._beside(".partial")
         self._lock = FileLock(self._beside(".lock"), blocking=False)
@@ -59,8 +61,9 @@ class Results:
     def __enter__(self) -> "Results":
         for path in filter(None, (self.output, self.details)):
             _check_writable(path)
-        if self.details and self.details.absolute() == self.output.absolute():
-            raise UserError(f"{self.details}: --details and --output are the same file")
+        own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".lock", ".errors.csv"))]
+        if self.details and self.details.absolute() in [path.absolute() for path in own]:
+            raise UserError(f"{self.details}: --details is the same file as the output or one beside it")
         try:
             self._lock.acquire()
         except Timeout as error:
@@ -98,8 +101,12 @@ class Results:
 
     def append(self, stamp: Stamp, score: VideoScore) -> None:
         """Add a video's record; it is in the operating system's hands when this returns."""
-        with self.partial.open("a") as file:
-            file.write(json.dumps({"stamp": stamp, **asdict(score)}) + "\n")
+        try:
+            with self.partial.open("a") as file:
+                file.write(json.dumps({"stamp": stamp, **asdict(score)}) + "\n")
+        except OSError as error:
+            reason = f"{error.strerror}; what is done is kept, the same command goes on from there"
+            raise OSError(error.errno, reason, str(self.partial)) from error
 
     def finish(self, videos: Sequence[Video], models: Sequence[str]) -> Summary:
         """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last."""
@@ -111,6 +118,8 @@ class Results:
                     summary.failures[record["filename"]] = record["error"]
                 elif not record["labels"]:
                     summary.faceless.append(record["filename"])
+                elif record["warnings"]:
+                    summary.warned.append(record["filename"])
                 del record["stamp"]
                 write_details({**record, "models": list(models)})
         if summary.unscored:
@@ -132,7 +141,9 @@ class Results:
             for line in file:
                 # A line that a crash of the machine has damaged counts as not written.
                 with suppress(ValueError):
-                    yield position, json.loads(line)
+                    record = json.loads(line)
+                    if isinstance(record, dict) and {"stamp", "filename", "error"} <= record.keys():
+                        yield position, record
                 position += len(line)
 
     def _in_order(self, videos: Sequence[Video]) -> Iterator[dict]:
@@ -163,11 +174,22 @@ class Results:
         return not changed
 
 
+def _target(path: str | Path) -> Path:
+    """Where a result is to be written: what a link points to, so that the link stays one."""
+    if not str(path):
+        raise UserError("an empty name cannot be written to; give --output and --details the name of a file")
+    path = Path(path)
+    return path.resolve() if path.is_symlink() else path
+
+
 def _check_writable(path: Path) -> None:
     """Find out before hours of work, not after, that a result cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory, not a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}: {error.filename})") from error
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is a directory or a device, not a file to write")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UserError(f"{path}: cannot be written (no permission in {path.parent})")
 
@@ -192,9 +214,12 @@ def _details_writer(path: Path | None) -> Iterator[Callable[[dict], object]]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    # surrogateescape gives a name that is not UTF-8 back as the bytes it has on disk.
-    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    # A name that is not UTF-8 is shown with escapes: as it is, it would make the whole file unreadable.
+    text = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
     with replacing(path) as temporary, temporary.open("w", **text) as file:
         writer = csv.writer(file, lineterminator="\n")
+        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(header)
-        writer.writerows(rows)
+        for row in rows:
+            # csv forgets to quote a lone carriage return, which readers take for the end of a line.
+            (quoting if any("\r" in cell for cell in row) else writer).writerow(row)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def sample_root(tmp_path_factory) -> Path:
 def video(sample_root) -> Path:
     """A generated video of 48 frames, 640x360, with one face."""
     return sample_root / "dfdc_train_part_0" / "004.mp4"
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory) -> Path:
+    """A data root of three parts in two folds, 27 frames a video: two pairs, one with two faces; one without a face."""
+    from demo.sample_videos import make_sample_root
+
+    root = tmp_path_factory.mktemp("videos")
+    ids = ["004", "519", "fvkanshbie", "gtyoqwmdre", "hplzkcxiun"]
+    make_sample_root(root, seconds=0.9, width=640, height=360, videos=ids)
+    return root
+
+
+@pytest.fixture
+def root(videos, tmp_path) -> Path:
+    """A copy of `videos` to work in."""
+    return shutil.copytree(videos, tmp_path / "root")
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_csv_holds_filename_and_label_sorted_by_name(run, labels, tmp_path):
     assert header == ["filename", "label"]
     assert [(name, float(label)) for name, label in rows] == list(labels.items())
     assert out.splitlines()[0].startswith("device: ") and out.splitlines()[1].startswith("loaded small: ")
-    assert "3 videos, 2 scored, 1 without a face (0.5)" in out.splitlines()[-1]
+    assert "3 videos, 2 scored (2 with warnings, told by --details), 1 without a face (0.5)" in out.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.errors.csv"]
 
 
@@ -163,7 +163,7 @@ def test_files_that_cannot_be_read_score_half_and_are_named(run, folder, labels,
     rows = dict(read_csv(tmp_path / "out.csv")[1:])
     assert rows["a zero.mp4"] == rows["b text.mov"] == "0.5"
     assert float(rows["004.mp4"]) == labels["004.mp4"]
-    assert "5 videos, 2 scored, 1 without a face (0.5), 2 failed (0.5)" in out.splitlines()[-1]
+    assert "1 without a face (0.5), 2 failed (0.5); reasons in" in out.splitlines()[-1]
     header, *errors = read_csv(tmp_path / "out.csv.errors.csv")
     assert header == ["filename", "reason"]
     assert dict(errors).keys() == {"a zero.mp4", "b text.mov", "fvkanshbie.mp4"}
@@ -172,7 +172,14 @@ def test_files_that_cannot_be_read_score_half_and_are_named(run, folder, labels,
 
 
 def test_names_of_any_kind_survive_the_csv(run, video, tmp_path):
-    names = ['comma, and "quotes".mp4', "new\nline.mp4", "ünï 影片.mp4", "=formula.mp4", "sub folder/004.mp4"]
+    names = [
+        'comma, and "quotes".mp4',
+        "new\nline.mp4",
+        "return\r.mp4",
+        "ünï 影片.mp4",
+        "=formula.mp4",
+        "sub folder/004.mp4",
+    ]
     for name in names:
         path = tmp_path / "named" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,12 +190,49 @@ def test_names_of_any_kind_survive_the_csv(run, video, tmp_path):
     assert len({label for _, label in rows}) == 1
 
 
-def test_name_that_is_not_utf8_keeps_its_bytes(run, video, tmp_path):
+def test_name_that_is_not_utf8_is_escaped_so_that_the_csv_stays_readable(run, video, tmp_path):
     (tmp_path / "odd").mkdir()
     shutil.copy(video, bytes(tmp_path / "odd") + b"/\xff\xfe.mp4")
     assert run(test_dir=tmp_path / "odd", frames="1")[0] == 0
-    row = (tmp_path / "out.csv").read_bytes().splitlines()[1]
-    assert row.startswith(b"\xff\xfe.mp4,") and row != b"\xff\xfe.mp4,0.5"
+    ((name, label),) = read_csv(tmp_path / "out.csv")[1:]
+    assert name == "\\udcff\\udcfe.mp4" and label != "0.5"
+
+
+def test_inputs_are_never_written_over(run, folder, weights, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    before = (copy / "004.mp4").read_bytes()
+    for extra in (("--output", copy / "004.mp4"), ("--details", copy / "004.mp4"), ("--details", weights / "small")):
+        code, _, err = run(*extra, "--overwrite", test_dir=copy)
+        assert code == 2 and "one of the inputs" in err
+    assert (copy / "004.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["", ".partial", ".errors.csv", ".lock"])
+def test_details_do_not_collide_with_the_commands_own_files(run, tmp_path, suffix):
+    code, _, err = run("--details", tmp_path / f"out.csv{suffix}")
+    assert code == 2 and "--details is the same file" in err
+
+
+def test_devices_are_not_replaced_and_links_stay_links(run, tmp_path):
+    code, _, err = run("--overwrite", output="/dev/null")
+    assert code == 2 and "device" in err
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    assert run("--limit", "1", output=tmp_path / "link.csv")[0] == 0
+    assert (tmp_path / "link.csv").is_symlink() and len(read_csv(tmp_path / "target.csv")) == 2
+
+
+def test_empty_names_are_refused(run):
+    for options in ({"test_dir": ""}, {"output": ""}):
+        code, _, err = run(**options)
+        assert code == 2 and len(err.splitlines()) == 1
+
+
+def test_other_folder_does_not_continue_a_run(run, folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        run()
+    code, _, err = run(test_dir=shutil.copytree(folder, tmp_path / "copy"))
+    assert code == 2 and "folder was" in err
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "no video", "not a video"])

@@ -28,22 +28,6 @@ STEPS = (detect_original_faces, extract_crops, generate_landmarks, generate_diff
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory):
-    """Two parts of different folds, short: pairs, a portrait, two faces, no face."""
-    from demo.sample_videos import make_sample_root
-
-    root = tmp_path_factory.mktemp("videos")
-    ids = ["004", "519", "fvkanshbie", "gtyoqwmdre", "hplzkcxiun"]
-    make_sample_root(root, seconds=0.9, width=640, height=360, videos=ids)
-    return root
-
-
-@pytest.fixture
-def root(videos, tmp_path):
-    return shutil.copytree(videos, tmp_path / "root")
-
-
-@pytest.fixture(scope="module")
 def processed(videos, tmp_path_factory):
     """The videos after an uninterrupted run of all steps."""
     root = shutil.copytree(videos, tmp_path_factory.mktemp("processed") / "root")

@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
 from inference.download_weights import RELEASED_MODELS
 
-SCRIPTS = ["predict_submission.sh", "download_weights.sh"]
+SCRIPTS = ["predict_submission.sh", "download_weights.sh", "preprocess_data.sh"]
 
 
 def call(repository, script, *arguments, cwd=None, **environment):
@@ -34,11 +35,23 @@ def test_missing_argument_is_one_line_and_exit_code_2(repository, arguments):
 
 @pytest.fixture
 def echoing_python(tmp_path):
-    """An interpreter that prints its arguments, one a line, instead of running them."""
+    """An interpreter that prints its arguments, one a line, instead of running them; it says it has all packages."""
     path = tmp_path / "python with space"
-    path.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    path.write_text('#!/bin/sh\n[ "$1" = -c ] || printf "%s\\n" "$@"\n')
     path.chmod(0o755)
     return str(path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("predict_submission.sh", "a", "b"), ("download_weights.sh",), ("preprocess_data.sh", "a")]
+)
+def test_missing_packages_are_one_line_that_says_what_to_do(repository, tmp_path, arguments):
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    bare.chmod(0o755)
+    done = call(repository, *arguments, PYTHON=str(bare))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "run: make -C" in done.stderr
 
 
 def test_submission_uses_the_seven_released_models_and_quotes_everything(repository, tmp_path, echoing_python):
@@ -60,6 +73,16 @@ def test_submission_uses_the_seven_released_models_and_quotes_everything(reposit
     assert arguments[-2:] == ["--limit", "3"]
 
 
+def test_any_folder_is_fine_to_call_from(repository, tmp_path, echoing_python):
+    done = call(
+        repository, "preprocess_data.sh", "my root", "--workers", "2", cwd=tmp_path, PYTHON=echoing_python, CDPATH="/"
+    )
+    assert done.stdout.splitlines() == ["-P", "-m", "preprocessing.pipeline", "my root", "--workers", "2"]
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_scripts_stop_at_the_first_failure(repository, script):
-    assert "set -euo pipefail" in (repository / script).read_text()
+def test_scripts_fail_with_their_command(repository, tmp_path, script):
+    failing = tmp_path / "python"
+    failing.write_text('#!/bin/sh\n[ "$1" = -c ] || exit 7\n')
+    failing.chmod(0o755)
+    assert call(repository, script, "a", "b", PYTHON=str(failing)).returncode == 7

@@ -159,11 +159,20 @@ def test_audio_only_is_refused(tmp_path):
         read_evenly(path, 32)
 
 
+def test_music_with_a_cover_is_no_video(video, tmp_path):
+    cover, tone = tmp_path / "cover.png", ["-f", "lavfi", "-i", "sine=frequency=440:duration=1"]
+    ffmpeg("-i", video, "-frames:v", "1", cover)
+    path = tmp_path / "music.mp4"
+    ffmpeg(*tone, "-i", cover, "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic", path)
+    with pytest.raises(VideoError, match="no video stream"):
+        read_evenly(path, 32)
+
+
 def test_missing_file_and_folder_are_refused(tmp_path):
     with pytest.raises(VideoError, match="No such file"):
         read_evenly(tmp_path / "nothing.mp4", 32)
     (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(VideoError, match="irectory"):
+    with pytest.raises(VideoError, match="not a regular file"):
         read_evenly(tmp_path / "folder.mp4", 32)
 
 

@@ -127,7 +127,9 @@ def _config_of(content: Mapping, path: Path) -> NetworkConfig:
 def _state_dict_of(content: Mapping, path: Path) -> dict[str, Tensor]:
     """The weights without the `module.` that distributed training puts before each name."""
     state_dict = content.get("state_dict")
-    if not isinstance(state_dict, Mapping) or not state_dict:
+    if isinstance(state_dict, Mapping) and not state_dict:
+        raise CheckpointError(f"{path}: its state_dict is empty")
+    if not isinstance(state_dict, Mapping):
         raise CheckpointError(
             f"{path}: has no state_dict (it holds {', '.join(map(str, islice(content, 5))) or 'nothing'})"
         )

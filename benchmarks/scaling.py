@@ -1,0 +1,119 @@
+"""Preprocessing of ten times as many and of longer videos: throughput and the memory of the workers.
+
+    python -m benchmarks.scaling [--out benchmarks/results]
+
+The videos are generated: 100 and 1,000 short ones, and one of 1920x1080 at two lengths. Prints a table and writes it as
+<out>/scaling.md and .json. Linux only: memory is read from /proc.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.preprocessing import REPOSITORY
+from common.errors import Parser, run_command
+from common.ffmpeg import ffmpeg_executable
+from demo.sample_videos import make_sample_root
+
+PAIR = ("004", "519")
+POLL_S = 0.1
+
+
+def multiplied(source: Path, target: Path, pairs: int) -> Path:
+    """A data root in which one pair of videos stands `pairs` times under different names, in two folds."""
+    for index in range(pairs):
+        part = target / f"dfdc_train_part_{index % 2 * 3}"
+        part.mkdir(parents=True, exist_ok=True)
+        for name in PAIR:
+            (part / f"{name}_{index}.mp4").symlink_to(source / "dfdc_train_part_0" / f"{name}.mp4")
+    for number, part in enumerate(sorted(target.iterdir())):
+        entries = {}
+        for index in range(number, pairs, 2):
+            entries[f"{PAIR[0]}_{index}.mp4"] = {"label": "REAL"}
+            entries[f"{PAIR[1]}_{index}.mp4"] = {"label": "FAKE", "original": f"{PAIR[0]}_{index}.mp4"}
+        (part / "metadata.json").write_text(json.dumps(entries))
+    return target
+
+
+def preprocess(root: Path) -> tuple[float, float]:
+    """Seconds of all five steps, and the largest resident memory of any process of it, in MiB."""
+    command = [sys.executable, "-m", "preprocessing.pipeline", str(root), "--allow-empty"]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        largest = 0.0
+        while process.poll() is None:
+            largest = max(largest, _largest_mib(process.pid))
+            time.sleep(POLL_S)
+    if process.returncode:
+        raise SystemExit(f"preprocessing of {root} failed")
+    return time.perf_counter() - start, largest
+
+
+def _largest_mib(session: int) -> float:
+    """The largest peak of resident memory among the processes of a session."""
+    largest = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(process.name)) == session:
+                status = (process / "status").read_text()
+                largest = max(largest, int(status.partition("VmHWM:")[2].split()[0]))
+        except (OSError, IndexError, ValueError):  # it has ended meanwhile
+            continue
+    return largest / 1024
+
+
+def long_video(source: Path, target: Path, times: int) -> Path:
+    """A data root with one 1920x1080 pair, looped `times` times."""
+    part = target / "dfdc_train_part_0"
+    part.mkdir(parents=True)
+    for name in PAIR:
+        command = [ffmpeg_executable(), "-v", "error", "-stream_loop", str(times - 1), "-i"]
+        command += [str(source / "dfdc_train_part_0" / f"{name}.mp4"), "-c", "copy", str(part / f"{name}.mp4")]
+        subprocess.run(command, check=True)
+    shutil.copy(source / "dfdc_train_part_0" / "metadata.json", part)
+    return target
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="benchmarks.scaling", description="Preprocessing of many and of long videos.")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results", metavar="DIR")
+    out = parser.parse_args(argv).out
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        make_sample_root(work / "short", seconds=1, width=480, height=270, videos=PAIR)
+        for videos in (100, 1000):
+            seconds, memory = preprocess(multiplied(work / "short", work / f"{videos}", videos // 2))
+            figures[f"{videos} videos of 480x270, 1 s"] = {
+                "seconds": seconds,
+                "videos a second": videos / seconds,
+                "largest process, MiB": memory,
+            }
+        make_sample_root(work / "hd", seconds=10, width=1920, height=1080, videos=PAIR)
+        for times in (1, 6):
+            seconds, memory = preprocess(long_video(work / "hd", work / f"long{times}", times))
+            figures[f"a pair of 1920x1080, {10 * times} s"] = {
+                "seconds": seconds,
+                "videos a second": 2 / seconds,
+                "largest process, MiB": memory,
+            }
+    columns = list(next(iter(figures.values())))
+    rows = [f"| {name} | " + " | ".join(f"{row[c]:.1f}" for c in columns) + " |" for name, row in figures.items()]
+    text = "\n".join([f"| what | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows]) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "scaling.md").write_text("# Preprocessing of many and of long videos\n\n" + text)
+    (out / "scaling.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
