@@ -51,8 +51,11 @@ def crop(task: tuple[Video, Path]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     capture = cv2.VideoCapture(str(video.path))
     for index in range(int(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
-        decoded, frame = capture.read()
-        if not decoded or index % FRAME_STEP or not boxes.get(str(index)):
+        capture.grab()
+        if index % FRAME_STEP or not boxes.get(str(index)):
+            continue
+        decoded, frame = capture.retrieve()
+        if not decoded:
             continue
         for actor, box in enumerate(boxes[str(index)]):
             xmin, ymin, xmax, ymax = (int(side * 2) for side in box)

@@ -12,6 +12,7 @@ import numpy as np
 from common.errors import Parser, UserError, positive_int, run_command
 from faces.geometry import isotropically_resize_image
 from preprocessing.data_root import DataRoot, Video, read_data_root
+from preprocessing.runner import add_crops_option
 
 TILE = 180
 CAPTION = 22
@@ -21,13 +22,13 @@ LANDMARK_COLOURS = ((0, 255, 255), (0, 255, 255), (0, 255, 0), (255, 128, 0), (2
 
 def contact_sheet(root: DataRoot, video: Video, columns: int = COLUMNS) -> np.ndarray | None:
     """A BGR picture of up to `columns` crops spread over the video; None if it has no crops."""
-    paths = sorted((root.folder("crops") / video.id).glob("*_*.png"), key=_by_frame)
+    paths = sorted((root.crops / video.id).glob("*_*.png"), key=_by_frame)
     if not paths:
         return None
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(columns, len(paths))).astype(int))]
     rows = [[_crop_tile(root, video, path) for path in chosen]]
     if video.original is not None:
-        rows.append([_file_tile(root.folder("crops") / video.source / path.name) for path in chosen])
+        rows.append([_file_tile(root.crops / video.source / path.name) for path in chosen])
         rows.append([_file_tile(root.folder("diffs") / video.id / f"{path.stem}_diff.png") for path in chosen])
     sheet = np.vstack([np.hstack(row) for row in rows])
     kind = f"fake of {video.original}, original and difference below" if video.original else "real"
@@ -78,10 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="preprocessing.contact_sheet", description="One picture per video of what was made of it.")
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="ids of videos (default: all)")
     parser.add_argument("--root-dir", required=True, metavar="DIR", help="the data root")
+    add_crops_option(parser)
     parser.add_argument("--out", default="contact_sheets", metavar="DIR", help="folder for the pictures")
     parser.add_argument("--columns", type=positive_int, default=COLUMNS, metavar="N", help="crops in a row")
     options = parser.parse_args(argv)
-    root = read_data_root(options.root_dir)
+    root = read_data_root(options.root_dir, options.crops_dir)
     unknown = [name for name in options.videos if name not in root.videos]
     if unknown:
         raise UserError(f"no such video in {root.path}: {', '.join(unknown)}")

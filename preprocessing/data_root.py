@@ -9,6 +9,7 @@ from common.errors import UserError
 from faces.video import VIDEO_SUFFIXES
 
 METADATA = "metadata.json"
+CROPS = "crops"
 REAL, FAKE = "REAL", "FAKE"
 
 
@@ -38,9 +39,13 @@ class Problem:
 
 @dataclass
 class DataRoot:
-    """All usable videos by id, in the order of parts and metadata, and everything that is not usable."""
+    """All usable videos by id, in the order of parts and metadata, and everything that is not usable.
+
+    `crops` is the folder of the faces.
+    """
 
     path: Path
+    crops: Path
     parts: list[str] = field(default_factory=list)
     videos: dict[str, Video] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -58,9 +63,9 @@ class DataRoot:
         return self.path / artifact
 
 
-def read_data_root(path: str | Path) -> DataRoot:
-    """Read every metadata.json below the root. Raises UserError if there is no part at all."""
-    root = DataRoot(Path(path))
+def read_data_root(path: str | Path, crops_dir: str | Path = CROPS) -> DataRoot:
+    """Read every metadata.json below the root; `crops_dir` is relative to it. Raises UserError if there is no part."""
+    root = DataRoot(Path(path), Path(path, crops_dir))
     if not root.path.is_dir():
         raise UserError(f"{root.path}: no such directory")
     if (root.path / METADATA).exists():

@@ -20,7 +20,7 @@ from faces.geometry import crop_face
 from faces.video import VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.detect_original_faces import FRAME_STEP
-from preprocessing.runner import Outcome, Stage, StageError, folder_replacing, run_stage, stage_parser
+from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
 
 Boxes = dict[int, np.ndarray]
 # Crops on their way to the disk; decoding waits beyond that, so that memory stays bounded.
@@ -103,13 +103,13 @@ def make_work(originals: dict[str, Path], boxes_dir: Path, crops_dir: Path) -> C
 
 
 def make_parser() -> Parser:
-    return stage_parser("extract_crops", "Step 2: cut the faces out of real and fake videos.")
+    return add_crops_option(stage_parser("extract_crops", "Step 2: cut the faces out of real and fake videos."))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
-    root = read_data_root(options.root_dir)
-    crops_dir = root.folder("crops")
+    root = read_data_root(options.root_dir, options.crops_dir)
+    crops_dir = root.crops
     stage = Stage(
         name="extract_crops",
         items=list(root.videos.values()),

@@ -17,7 +17,7 @@ from common.errors import Parser, UserError, run_command
 from common.files import replacing
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.generate_landmarks import crops_of
-from preprocessing.runner import Outcome, Stage, run_stage, stage_parser
+from preprocessing.runner import Outcome, Stage, add_crops_option, run_stage, stage_parser
 
 CROPS_PER_VIDEO = 10
 JITTERS = 10
@@ -48,19 +48,20 @@ def make_work(crops_dir: Path, seed: int) -> Callable[[Video], Outcome]:
 
 def make_parser() -> Parser:
     parser = stage_parser("face_encodings", "Encode the faces of originals with face_recognition.")
+    add_crops_option(parser)
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help="seed of the drawn crops")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
-    root = read_data_root(options.root_dir)
+    root = read_data_root(options.root_dir, options.crops_dir)
     try:
         import face_recognition  # noqa: F401
     except (ImportError, SystemExit) as error:  # it quits the interpreter where its models are missing
         advice = "pip install --no-deps -r requirements-nodeps.txt and dlib-bin"
         raise UserError(f"face_recognition is not installed ({error}): {advice}") from error
-    crops_dir = root.folder("crops")
+    crops_dir = root.crops
     stage = Stage(
         name="face_encodings",
         items=root.reals,

@@ -14,7 +14,7 @@ from common.errors import Parser, run_command
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.extract_crops import write_png
 from preprocessing.generate_landmarks import crops_of, read_png
-from preprocessing.runner import Outcome, Stage, folder_replacing, run_stage, stage_parser
+from preprocessing.runner import Outcome, Stage, add_crops_option, folder_replacing, run_stage, stage_parser
 
 # Structural similarity (Wang et al., 2004) with scikit-image's defaults.
 WINDOW = 7
@@ -89,17 +89,17 @@ def make_work(crops_dir: Path, diffs_dir: Path) -> Callable[[Video], Outcome]:
 
 
 def make_parser() -> Parser:
-    return stage_parser("generate_diffs", "Step 4: where a fake differs from its original.")
+    return add_crops_option(stage_parser("generate_diffs", "Step 4: where a fake differs from its original."))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
-    root = read_data_root(options.root_dir)
+    root = read_data_root(options.root_dir, options.crops_dir)
     diffs_dir = root.folder("diffs")
     stage = Stage(
         name="generate_diffs",
         items=root.fakes,
-        make_work=partial(make_work, root.folder("crops"), diffs_dir),
+        make_work=partial(make_work, root.crops, diffs_dir),
         artifact_of=lambda video: diffs_dir / video.id,
     )
     return run_stage(stage, root, options)

@@ -15,7 +15,7 @@ from pathlib import Path
 from common.errors import Parser, UserError, positive_int, run_command
 from common.files import replacing
 from preprocessing.data_root import DataRoot, Video, part_number, read_data_root
-from preprocessing.runner import stage_parser
+from preprocessing.runner import add_crops_option, stage_parser
 
 COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 # The data set has 50 parts; a fold is a run of neighbouring ones, which share no actors with the other folds.
@@ -43,7 +43,7 @@ def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_u
         row
         for video in root.videos.values()
         if with_unpaired or video.source in paired
-        for row in _rows_of(video, fold_of(root.videos[video.source], n_splits), root.folder("crops"))
+        for row in _rows_of(video, fold_of(root.videos[video.source], n_splits), root.crops)
     ]
     # Folders list their files in any order: sorted first, the same seed gives the same table everywhere.
     rows.sort()
@@ -67,6 +67,7 @@ def write_folds(rows: Sequence[Row], out: Path) -> None:
 
 def make_parser() -> Parser:
     parser = stage_parser("generate_folds", "Step 5: the table of training and validation crops.", parallel=False)
+    add_crops_option(parser)
     add = parser.add_argument
     add("--out", default="folds.csv", metavar="FILE", help="the table to write")
     add("--seed", type=int, default=SEED, metavar="N", help="order of the rows")
@@ -78,7 +79,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
-    root = read_data_root(options.root_dir)
+    root = read_data_root(options.root_dir, options.crops_dir)
     rows = fold_rows(root, options.n_splits, options.seed, options.with_unpaired)
     folds = sorted({row[-1] for row in rows})
     if len(folds) < 2 and not options.allow_empty:

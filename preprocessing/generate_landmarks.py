@@ -14,7 +14,7 @@ from common.errors import Parser, run_command
 from faces.detector import LANDMARK_THRESHOLDS, FaceDetector
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
-from preprocessing.runner import Outcome, Stage, StageError, folder_replacing, run_stage, stage_parser
+from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
 
 
 def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landmarks_dir: Path) -> Outcome:
@@ -57,18 +57,19 @@ def make_work(device: str, crops_dir: Path, landmarks_dir: Path) -> Callable[[Vi
 
 def make_parser() -> Parser:
     parser = stage_parser("generate_landmarks", "Step 3: five landmarks in each crop of a real video.")
+    add_crops_option(parser)
     add_network_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
-    root = read_data_root(options.root_dir)
+    root = read_data_root(options.root_dir, options.crops_dir)
     landmarks_dir, device = root.folder("landmarks"), resolve_device(options)
     stage = Stage(
         name="generate_landmarks",
         items=root.reals,
-        make_work=partial(make_work, device, root.folder("crops"), landmarks_dir),
+        make_work=partial(make_work, device, root.crops, landmarks_dir),
         artifact_of=lambda video: landmarks_dir / video.id,
         preload=PRELOAD,
     )

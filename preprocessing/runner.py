@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import Parser, UserError, one_line, positive_int
-from preprocessing.data_root import DataRoot, Problem
+from preprocessing.data_root import CROPS, DataRoot, Problem, Video
 from preprocessing.executors import EXECUTORS, Work
 
 
 @dataclass
 class Outcome:
-    """What a stage's work on one item says: things counted for the last line, and remarks to pass on."""
+    """What a stage's work on one video says: things counted for the last line, and remarks to pass on."""
 
     counts: Counter = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -32,17 +32,16 @@ class Outcome:
 class Stage:
     """A stage of preprocessing as the runner sees it.
 
-    `items` are handed to the workers, `name_of` names one, `artifact_of` is the file or folder whose presence marks
-    it as done. `make_work` runs once in each worker and returns the function that does an item. `settings` are what
-    the artifacts depend on besides the item; `problems` are items that cannot even be tried, `preload` names
-    modules that the workers need and that take long to import.
+    `items` are the videos it works on, `artifact_of` tells the file or folder whose presence marks one as done.
+    `make_work` runs once in each worker and returns the function that does a video. `settings` are what the artifacts
+    depend on besides the video; `problems` are videos that cannot even be tried, `preload` names modules that the
+    workers need and that take long to import.
     """
 
     name: str
-    items: Sequence[Any]
+    items: Sequence[Video]
     make_work: Callable[[], Work]
-    artifact_of: Callable[[Any], Path]
-    name_of: Callable[[Any], str] = lambda video: video.id
+    artifact_of: Callable[[Video], Path]
     settings: dict[str, Any] = field(default_factory=dict)
     preload: Sequence[str] = ()
     problems: Sequence[Problem] = ()
@@ -64,6 +63,11 @@ def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
     return parser
 
 
+def add_crops_option(parser: Parser) -> Parser:
+    parser.add_argument("--crops-dir", default=CROPS, metavar="DIR", help="folder of the crops, below the data root")
+    return parser
+
+
 def _share(text: str) -> tuple[int, int]:
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
@@ -81,33 +85,36 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     logs = root.folder("logs")
     share = "" if count == 1 else f".{index}of{count}"
     _check_settings(logs / f"{stage.name}.settings.json", stage, options.overwrite)
-    todo = [item for item in items if options.overwrite or not stage.artifact_of(item).exists()]
+    todo = [video for video in items if options.overwrite or not stage.artifact_of(video).exists()]
     # Long work first: nobody wants to wait for the one long video that began last.
-    todo.sort(key=lambda item: item.path.stat().st_size, reverse=True)
+    todo.sort(key=lambda video: video.path.stat().st_size, reverse=True)
     totals, failed = Counter(), 0
-    with _errors_file(logs / f"{stage.name}{share}.errors.csv") as write_error:
+    errors, notes = (logs / f"{stage.name}{share}.{kind}.csv" for kind in ("errors", "notes"))
+    with _csv_log(errors, "reason") as write_error, _csv_log(notes, "note") as write_note:
         for problem in stage.problems:
             write_error(problem.item, problem.reason)
-        for item, result in _progress(stage, todo, len(items), options):
+        for video, result in _progress(stage, todo, len(items), options):
             if isinstance(result, Exception):
                 failed += 1
-                write_error(stage.name_of(item), _reason(result))
+                write_error(video.id, _reason(result))
                 continue
             totals += result.counts
             for note in result.notes:
-                _say(f"{stage.name_of(item)}: {note}")
+                _say(f"{video.id}: {note}")
+                write_note(video.id, note)
     done, skipped = len(todo) - failed, len(items) - len(todo)
     details = "".join(f", {number} {what}" for what, number in totals.items())
     bad = failed + len(stage.problems)
-    where = f"; reasons in {logs / f'{stage.name}{share}.errors.csv'}" if bad else ""
-    print(f"{stage.name}: {done} done, {skipped} skipped, {bad} failed{details}{where}")
+    print(
+        f"{stage.name}: {done} done, {skipped} skipped, {bad} failed{details}{f'; reasons in {errors}' if bad else ''}"
+    )
     nothing_possible = bad > 0 and done + skipped == 0
     return int(nothing_possible or (options.strict and bad > 0))
 
 
 def _progress(
-    stage: Stage, todo: Sequence[Any], total: int, options: argparse.Namespace
-) -> Iterator[tuple[Any, Outcome | Exception]]:
+    stage: Stage, todo: Sequence[Video], total: int, options: argparse.Namespace
+) -> Iterator[tuple[Video, Outcome | Exception]]:
     from tqdm import tqdm
 
     if not todo:
@@ -159,17 +166,17 @@ def _as_options(settings: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _errors_file(path: Path) -> Iterator[Callable[[str, str], None]]:
-    """A CSV of item and reason, a line as soon as it is known; no file where there are none."""
+def _csv_log(path: Path, what: str) -> Iterator[Callable[[str, str], None]]:
+    """A CSV of item and `what`, a line as soon as it is known; no file where there is nothing to tell."""
     path.unlink(missing_ok=True)
 
-    def write(item: str, reason: str) -> None:
+    def write(item: str, text: str) -> None:
         new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file, lineterminator="\n")
             if new:
-                writer.writerow(("item", "reason"))
-            writer.writerow((item, reason))
+                writer.writerow(("item", what))
+            writer.writerow((item, text))
 
     yield write
 
@@ -180,7 +187,11 @@ def folder_replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if path.exists():
         shutil.rmtree(path)
     temporary.rename(path)

@@ -162,6 +162,22 @@ def test_broken_videos_are_named_and_the_rest_is_done(root, capsys):
     assert detect_original_faces.main(["--root-dir", str(root), "--strict"]) == 1
 
 
+def test_failed_video_leaves_no_folder(root):
+    detect_original_faces.main(["--root-dir", str(root)])
+    path = root / "dfdc_train_part_0" / "519.mp4"
+    content = bytearray(path.read_bytes())
+    media = content.index(b"mdat")
+    content[media + 8 : media + 60_000] = bytes(60_000 - 8)
+    path.write_bytes(content)
+    extract_crops.main(["--root-dir", str(root)])
+    assert sorted(folder.name for folder in (root / "crops").iterdir()) == [
+        "004",
+        "fvkanshbie",
+        "gtyoqwmdre",
+        "hplzkcxiun",
+    ]
+
+
 def test_nothing_possible_is_a_failure(root):
     for path in root.rglob("*.mp4"):
         path.write_bytes(b"not a video")
@@ -196,6 +212,7 @@ def test_fake_of_another_size_gets_scaled_boxes_and_says_so_once(root, capsys):
     detect_original_faces.main(["--root-dir", str(root)])
     extract_crops.main(["--root-dir", str(root)])
     assert capsys.readouterr().err.count("519: 320x180, its original 640x360: boxes are scaled") == 1
+    assert (root / "logs" / "extract_crops.notes.csv").read_text().splitlines()[0] == "item,note"
     small, large = (cv2.imread(str(root / "crops" / video / "0_0.png")).shape for video in ("519", "004"))
     assert abs(small[0] - large[0] / 2) <= 2 and abs(small[1] - large[1] / 2) <= 2
     generate_diffs.main(["--root-dir", str(root)])
@@ -214,6 +231,13 @@ def test_frame_step_and_limit(root):
     assert detect_original_faces.main(["--root-dir", str(root), "--frame-step", "5", "--limit", "1"]) == 0
     assert [path.name for path in (root / "boxes").iterdir()] == ["004.json"]
     assert list(json.loads((root / "boxes" / "004.json").read_text())) == ["0", "5", "10", "15", "20", "25"]
+
+
+def test_crops_can_lie_elsewhere(root, processed):
+    assert pipeline.main([str(root), "--crops-dir", "faces"]) == 0
+    assert not (root / "crops").exists()
+    assert (root / "folds.csv").read_bytes() == (processed / "folds.csv").read_bytes()
+    assert (root / "faces" / "519" / "0_0.png").read_bytes() == (processed / "crops" / "519" / "0_0.png").read_bytes()
 
 
 def test_golden_artifacts_are_reproduced(samples, golden, tmp_path):
