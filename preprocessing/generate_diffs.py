@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.fakes,
         make_work=partial(make_work, root.crops, diffs_dir),
         artifact_of=lambda video: diffs_dir / video.id,
+        settings={"crops-dir": options.crops_dir},
     )
     return run_stage(stage, root, options)
 

@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = read_data_root(options.root_dir, options.crops_dir)
     rows = fold_rows(root, options.n_splits, options.seed, options.with_unpaired)
     folds = sorted({row[-1] for row in rows})
+    if not rows and root.videos and not root.fakes and not options.with_unpaired:
+        raise UserError("no video is a fake of another, so there are no pairs; --with-unpaired takes real videos alone")
     if len(folds) < 2 and not options.allow_empty:
         what = f"all crops are in fold {folds[0]}, so training or validation" if folds else "no crops: the table"
         raise UserError(

@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.reals,
         make_work=partial(make_work, device, root.crops, landmarks_dir),
         artifact_of=lambda video: landmarks_dir / video.id,
+        settings={"crops-dir": options.crops_dir},
         preload=PRELOAD,
     )
     return run_stage(stage, root, options)

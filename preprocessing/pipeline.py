@@ -74,7 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Every step's options are looked at before the first one spends hours.
     for step, extra in zip(STEPS, options, strict=True):
         step.make_parser().parse_args(["--root-dir", root, *extra])
+    shared = any(word.startswith("--part") for word in options[0])
     for number, (step, extra) in enumerate(zip(STEPS, options, strict=True), start=1):
+        if shared and step is generate_folds:
+            print(f"== step {number} waits for the other shares; when all are done, the command without --part does it")
+            break
         if step is generate_folds and not any(word.startswith("--out") for word in extra):
             extra = [*extra, "--out", str(Path(root, "folds.csv"))]
         print(f"== step {number} of {len(STEPS)}: {_name(step)}", flush=True)

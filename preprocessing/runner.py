@@ -4,6 +4,7 @@ of errors, and a last line that counts. Interrupted at any moment, the same comm
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from common.errors import Parser, UserError, one_line, positive_int
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
@@ -78,12 +81,36 @@ def _share(text: str) -> tuple[int, int]:
 def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     """Do a stage's items; returns the exit code: 1 if nothing could be done, or with `--strict` if anything failed.
 
-    Raises UserError if artifacts made with other settings are there.
+    Raises UserError if artifacts made with other settings are there, or if the same work is being done already.
     """
     index, count = options.part
-    items = list(stage.items)[index - 1 :: count][: options.limit]
-    logs = root.folder("logs")
     share = "" if count == 1 else f".{index}of{count}"
+    logs = root.folder("logs")
+    logs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(logs / f"{stage.name}{share}.lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(f"{root.path}: another {stage.name} is at work on it; wait until it ends") from error
+    try:
+        items = [video for video in stage.items if share_of(video, count) == index][: options.limit]
+        return _run_items(stage, items, logs, share, options)
+    finally:
+        # Removed while it is held: a waiting process notices that it got hold of a removed file, and tries again.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def share_of(video: Video, count: int) -> int:
+    """Which of `count` shares (from 1) a video belongs to; fakes go along with the original whose boxes they need.
+
+    A hash of the original's id decides, so that shares stay as they are when videos come and go.
+    """
+    digest = hashlib.sha256(video.source.encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") % count + 1
+
+
+def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace) -> int:
     _check_settings(logs / f"{stage.name}.settings.json", stage, options.overwrite)
     todo = [video for video in items if options.overwrite or not stage.artifact_of(video).exists()]
     # Long work first: nobody wants to wait for the one long video that began last.
@@ -149,7 +176,6 @@ def _check_settings(path: Path, stage: Stage, overwrite: bool) -> None:
     before = _read_settings(path)
     if before not in (None, stage.settings) and not overwrite:
         raise UserError(f"{stage.name} was run with {_as_options(before)}; use the same, or --overwrite does all again")
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Several shares may start at once, and all write the same.
     path.write_text(json.dumps(stage.settings) + "\n")
 

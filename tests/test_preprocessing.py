@@ -122,12 +122,47 @@ def test_second_run_does_nothing_again(processed, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_any_number_of_workers_and_shares_make_the_same(root, processed):
+def test_shares_one_after_another_make_the_same_as_one_run(root, processed, capsys):
     for part in ("2/3", "1/3", "3/3"):
-        for step in STEPS[:1]:
-            assert step.main(["--root-dir", str(root), "--workers", "1", "--part", part]) == 0
+        assert pipeline.main([str(root), "--workers", "1", "--part", part]) == 0
+    assert "0 failed" in capsys.readouterr().out and not (root / "folds.csv").exists()
     assert pipeline.main([str(root), "--workers", "3"]) == 0
+    assert "extract_crops: 0 done, 5 skipped" in capsys.readouterr().out
     assert artifacts(root) == artifacts(processed)
+
+
+def test_fakes_are_in_the_share_of_their_original(processed):
+    from preprocessing.data_root import read_data_root
+    from preprocessing.runner import share_of
+
+    root = read_data_root(processed)
+    for count in (2, 5, 16):
+        shares = {video.id: share_of(video, count) for video in root.videos.values()}
+        assert all(shares[fake.id] == shares[fake.original] for fake in root.fakes)
+        assert all(1 <= share <= count for share in shares.values())
+
+
+def test_second_run_of_a_step_on_one_root_is_refused(root):
+    from filelock import FileLock
+
+    (root / "logs").mkdir()
+    with (
+        FileLock(root / "logs" / "detect_original_faces.lock"),
+        pytest.raises(UserError, match="another detect_original"),
+    ):
+        pipeline.main([str(root)])
+    assert not (root / "boxes").exists()
+    assert detect_original_faces.main(["--root-dir", str(root)]) == 0
+    assert not list((root / "logs").glob("*.lock"))
+
+
+def test_real_videos_alone_need_a_word(root):
+    metadata = root / "dfdc_train_part_3" / "metadata.json"
+    for path in (root / "dfdc_train_part_0" / "metadata.json", metadata):
+        entries = {name: entry for name, entry in json.loads(path.read_text()).items() if entry["label"] == "REAL"}
+        path.write_text(json.dumps(entries))
+    with pytest.raises(UserError, match="--with-unpaired"):
+        run_folds(root)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__.rpartition(".")[2])
