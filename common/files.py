@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from common.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -24,6 +28,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: str | Path, refusal: str) -> Iterator[None]:
+    """Keep `path`, a lock file, to this process while the block runs; UserError with `refusal` if another has it."""
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UserError(refusal) from error
+    try:
+        yield
+    finally:
+        # Removed while it is held: a waiting process notices that it got hold of a removed file, and tries again.
+        Path(path).unlink(missing_ok=True)
+        lock.release()
 
 
 def sha256_of(path: str | Path) -> str:

@@ -4,15 +4,13 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from common.errors import UserError
-from common.files import replacing
+from common.files import held, replacing
 from inference.stream import Video, VideoScore
 
 Stamp = tuple[str, int, int]
@@ -56,7 +54,6 @@ class Results:
         self.details = None if details is None else _target(details)
         self.overwrite = overwrite
         self.partial = self._beside(".partial")
-        self._lock = FileLock(self._beside(".lock"), blocking=False)
 
     def __enter__(self) -> "Results":
         for path in filter(None, (self.output, self.details)):
@@ -64,15 +61,11 @@ class Results:
         own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".lock", ".errors.csv"))]
         if self.details and self.details.absolute() in [path.absolute() for path in own]:
             raise UserError(f"{self.details}: --details is the same file as the output or one beside it")
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise UserError(f"{self.output}: another run is writing it; wait, or choose another --output") from error
-        try:
+        with ExitStack() as stack:
+            refusal = f"{self.output}: another run is writing it; wait, or choose another --output"
+            stack.enter_context(held(self._beside(".lock"), refusal))
             self._refuse_finished()
-        except UserError:
-            self.__exit__()
-            raise
+            self._open = stack.pop_all()
         return self
 
     def _refuse_finished(self) -> None:
@@ -82,9 +75,7 @@ class Results:
                 raise UserError(f"{path}: exists already; --overwrite replaces it")
 
     def __exit__(self, *exc_info) -> None:
-        # Removed while it is held: a waiting process notices that it got hold of a removed file, and tries again.
-        self._beside(".lock").unlink(missing_ok=True)
-        self._lock.release()
+        self._open.close()
 
     def begin(self, settings: dict[str, Any]) -> set[Stamp]:
         """Open the partial file; returns the stamps of the videos already scored in it.

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from common.errors import Parser, UserError, one_line, positive_int
+from common.files import held
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
 from preprocessing.executors import EXECUTORS, Work
 
@@ -87,18 +86,9 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     share = "" if count == 1 else f".{index}of{count}"
     logs = root.folder("logs")
     logs.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(logs / f"{stage.name}{share}.lock", blocking=False)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise UserError(f"{root.path}: another {stage.name} is at work on it; wait until it ends") from error
-    try:
+    with held(logs / f"{stage.name}{share}.lock", f"{root.path}: another {stage.name} is at work on it; wait for it"):
         items = [video for video in stage.items if share_of(video, count) == index][: options.limit]
         return _run_items(stage, items, logs, share, options)
-    finally:
-        # Removed while it is held: a waiting process notices that it got hold of a removed file, and tries again.
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 
 def share_of(video: Video, count: int) -> int:

@@ -1,11 +1,17 @@
 """Fixtures built once: generated sample videos, small checkpoints, and the real samples where they are at hand."""
 
+import csv
 import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+
+import predict_folder as command
+from common.errors import exit_on_user_error
+from predict_folder import predict_folder
+from preprocessing import pipeline
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -87,3 +93,44 @@ def detector():
     from faces.detector import FaceDetector
 
     return FaceDetector()
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture(scope="session")
+def folder(sample_root, tmp_path_factory):
+    """Three videos that can be scored, or at least read, directly in one folder."""
+    folder = tmp_path_factory.mktemp("videos")
+    for path in sample_root.rglob("*.mp4"):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture
+def run(folder, weights, tmp_path, capsys):
+    """Runs the command on the folder; returns (exit code, stdout, stderr). Options override the defaults."""
+
+    def call(*extra, test_dir=folder, models=("small",), output=tmp_path / "out.csv", frames="6"):
+        argv = ["--test-dir", test_dir, "--weights-dir", weights, "--models", *models, "--output", output]
+        with pytest.raises(SystemExit) as exit_info:
+            exit_on_user_error(lambda: command.main([str(a) for a in [*argv, "--frames", frames, *extra]]))
+        captured = capsys.readouterr()
+        return exit_info.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def labels(folder, weights):
+    return predict_folder(folder, ["small"], weights_dir=weights, frames=6, say=lambda line: None).labels
+
+
+@pytest.fixture(scope="session")
+def processed(videos, tmp_path_factory):
+    """The videos after an uninterrupted run of all steps."""
+    root = shutil.copytree(videos, tmp_path_factory.mktemp("processed") / "root")
+    assert pipeline.main([str(root), "--workers", "2"]) == 0
+    return root

@@ -19,20 +19,11 @@ from preprocessing import (
     detect_original_faces,
     extract_crops,
     generate_diffs,
-    generate_folds,
     generate_landmarks,
     pipeline,
 )
 
 STEPS = (detect_original_faces, extract_crops, generate_landmarks, generate_diffs)
-
-
-@pytest.fixture(scope="module")
-def processed(videos, tmp_path_factory):
-    """The videos after an uninterrupted run of all steps."""
-    root = shutil.copytree(videos, tmp_path_factory.mktemp("processed") / "root")
-    assert pipeline.main([str(root), "--workers", "2"]) == 0
-    return root
 
 
 def artifacts(root: Path) -> dict[str, bytes]:
@@ -154,15 +145,6 @@ def test_second_run_of_a_step_on_one_root_is_refused(root):
     assert not (root / "boxes").exists()
     assert detect_original_faces.main(["--root-dir", str(root)]) == 0
     assert not list((root / "logs").glob("*.lock"))
-
-
-def test_real_videos_alone_need_a_word(root):
-    metadata = root / "dfdc_train_part_3" / "metadata.json"
-    for path in (root / "dfdc_train_part_0" / "metadata.json", metadata):
-        entries = {name: entry for name, entry in json.loads(path.read_text()).items() if entry["label"] == "REAL"}
-        path.write_text(json.dumps(entries))
-    with pytest.raises(UserError, match="--with-unpaired"):
-        run_folds(root)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__.rpartition(".")[2])
@@ -306,84 +288,6 @@ def test_golden_artifacts_are_reproduced(samples, golden, tmp_path):
 def read_golden_table(samples, name):
     with (samples.parent / "golden" / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def structural_difference_of_scikit_image(real, fake):
-    from skimage.metrics import structural_similarity
-
-    _, ssim = structural_similarity(real, fake, channel_axis=2, full=True, data_range=255)
-    return cv2.cvtColor(np.clip((1 - ssim) * 255, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
-
-
-@pytest.mark.parametrize("kind", ["noise", "smooth", "equal", "opposite", "smallest"])
-def test_difference_is_scikit_images_within_one_gray_level(kind):
-    random = np.random.RandomState(0)
-    shape = (7, 7, 3) if kind == "smallest" else (60, 45, 3)
-    real = random.randint(0, 256, shape, dtype=np.uint8)
-    fake = random.randint(0, 256, shape, dtype=np.uint8)
-    if kind == "smooth":
-        real, fake = cv2.GaussianBlur(real, (9, 9), 3), cv2.GaussianBlur(real, (9, 9), 2)
-    if kind == "equal":
-        fake = real
-    if kind == "opposite":
-        fake = 255 - real
-    ours = generate_diffs.structural_difference(real, fake).astype(int)
-    assert np.abs(ours - structural_difference_of_scikit_image(real, fake)).max() <= 1
-    assert (ours.max() == 0) == (kind == "equal")
-
-
-def test_difference_on_real_faces_is_scikit_images(processed):
-    for path in sorted((processed / "crops" / "519").iterdir()):
-        fake, real = (cv2.imread(str(processed / "crops" / video / path.name)) for video in ("519", "004"))
-        ours = generate_diffs.structural_difference(real, fake).astype(int)
-        assert np.abs(ours - structural_difference_of_scikit_image(real, fake)).max() <= 1
-
-
-def run_folds(root, *extra):
-    return generate_folds.main(["--root-dir", str(root), "--out", str(root / "folds.csv"), *extra])
-
-
-@pytest.mark.parametrize(("part", "fold"), [(0, 0), (2, 0), (3, 1), (44, 14), (45, 15), (48, 15), (49, 15)])
-def test_fold_comes_from_the_part_number(part, fold):
-    from preprocessing.data_root import Video
-
-    assert generate_folds.fold_of(Video("a", Path("a.mp4"), f"dfdc_train_part_{part}", "REAL")) == fold
-
-
-def test_parts_without_a_number_spread_over_the_folds():
-    from preprocessing.data_root import Video
-
-    folds = {generate_folds.fold_of(Video(str(n), Path("a"), "train_sample_videos", "REAL")) for n in range(300)}
-    assert folds == set(range(16))
-
-
-def test_fold_table_with_one_fold_is_refused_and_names_the_parts(processed, tmp_path):
-    root = shutil.copytree(processed, tmp_path / "root")
-    shutil.rmtree(root / "dfdc_train_part_3")
-    (root / "folds.csv").unlink()
-    with pytest.raises(UserError, match="parts found: dfdc_train_part_0, dfdc_train_part_1"):
-        run_folds(root)
-    assert not (root / "folds.csv").exists()
-    assert run_folds(root, "--allow-empty") == 0
-
-
-def test_rows_are_shuffled_by_the_seed(processed, tmp_path):
-    root = shutil.copytree(processed, tmp_path / "root")
-    contents = []
-    for seed in ("777", "777", "1"):
-        run_folds(root, "--seed", seed)
-        contents.append((root / "folds.csv").read_text())
-    assert contents[0] == contents[1] == (processed / "folds.csv").read_text()
-    assert contents[0] != contents[2] and sorted(contents[0]) == sorted(contents[2])
-
-
-def test_real_videos_without_a_fake_join_only_if_asked(processed, tmp_path):
-    root = shutil.copytree(processed, tmp_path / "root")
-    shutil.copytree(root / "crops" / "004", root / "crops" / "fvkanshbie", dirs_exist_ok=True)
-    run_folds(root)
-    assert "fvkanshbie" not in (root / "folds.csv").read_text()
-    run_folds(root, "--with-unpaired")
-    assert (root / "folds.csv").read_text().count("fvkanshbie,") == 6  # as video and as original
 
 
 def test_options_go_where_they_are_known():
