@@ -1,9 +1,6 @@
 """Where a stage's work is done. An executor takes the items one by one and gives back what became of each."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +8,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from common.memory import keep_freed_memory
+from common.processes import leave_signals_to_parent
 
 Work = Callable[[Any], Any]
 # Items handed out beyond those being worked on, so that no process waits for the parent.
@@ -86,17 +84,9 @@ _work: Work | None = None
 
 def _start(make_work: Callable[[], Work]) -> None:
     global _work
-    # Ctrl-C is for the parent, which then stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    leave_signals_to_parent()
     keep_freed_memory()
     _work = make_work()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed must not go on writing beside the run that replaces it."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def _call(item: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -49,17 +50,55 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: str | Path, network: nn.Module, config: NetworkConfig, epoch: int = 0, bce_best: float = 100.0
+    path: str | Path,
+    network: nn.Module,
+    config: NetworkConfig,
+    epoch: int = 0,
+    bce_best: float = 100.0,
+    training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint that `load_checkpoint` can read back without being told the network."""
+    """Write a checkpoint that `load_checkpoint` can read back without being told the network.
+
+    `training` is what a run needs to go on from here (tensors, numbers, strings and containers of them). Raises OSError
+    if the disk is full or fails; what stood under `path` before is then still there.
+    """
     content = {
         "state_dict": network.state_dict(),
         "epoch": epoch,
         "bce_best": bce_best,
         "config": config.model_dump(mode="json"),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    if training is not None:
+        content["training"] = dict(training)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        _save(content, file)
+
+
+def _save(content: Mapping[str, Any], file: BinaryIO) -> None:
+    """torch.save, which turns a full disk into an error about positions, and here into what it is."""
+    watched = _Watched(file)
+    try:
+        torch.save(content, watched)
+    except RuntimeError as error:
+        raise (watched.error or error) from error
+
+
+class _Watched:
+    """A file that remembers why a write failed."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = OSError(error.errno, error.strerror, self.file.name)
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -69,29 +108,34 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises CheckpointError if the file is missing, truncated, carries code or does not fit its network.
     """
     path = Path(path)
-    content = _read(path)
+    content = read_checkpoint(path)
     config = _config_of(content, path)
     try:
         network = create_network(config.network, config.encoder)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    state_dict = _state_dict_of(content, path)
-    differences = _differences(network.state_dict(), state_dict)
-    if differences:
-        raise CheckpointError(f"{path}: does not fit {config.network} with {config.encoder}: {'; '.join(differences)}")
-    network.load_state_dict(state_dict, strict=True)
+    load_weights(network, content, path, f"{config.network} with {config.encoder}")
     return Checkpoint(
         name=path.name,
         network=network.eval(),
         config=config,
-        epoch=_number(content.get("epoch"), int),
-        bce_best=_number(content.get("bce_best"), float),
+        epoch=number_of(content, "epoch", int),
+        bce_best=number_of(content, "bce_best", float),
         sha256=sha256_of(path),
     )
 
 
-def _read(path: Path) -> Mapping:
-    """The file's dictionary, tensors on the CPU, nothing in it executed."""
+def load_weights(network: nn.Module, content: Mapping, path: Path, what: str) -> None:
+    """Load the content's `state_dict` strictly into `network`, which `what` describes. Raises CheckpointError."""
+    state_dict = _state_dict_of(content, path)
+    differences = _differences(network.state_dict(), state_dict)
+    if differences:
+        raise CheckpointError(f"{path}: does not fit {what}: {'; '.join(differences)}")
+    network.load_state_dict(state_dict, strict=True)
+
+
+def read_checkpoint(path: Path) -> Mapping:
+    """The file's dictionary, tensors on the CPU, nothing in it executed. Raises CheckpointError."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
@@ -157,9 +201,9 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
     ]
 
 
-def _number(value: object, kind: type) -> int | float | None:
+def number_of(content: Mapping, key: str, kind: type) -> int | float | None:
     """A number of the file, NumPy scalars and one-element tensors included; None where it is anything else."""
     try:
-        return kind(value)
+        return kind(content.get(key))
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return None

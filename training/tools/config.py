@@ -1,10 +1,26 @@
-"""What a checkpoint must know about itself so that inference needs no flags."""
+"""The configs: what a checkpoint must know about itself, and what a training run is told. Read strictly from JSON."""
 
-from typing import Annotated
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from common.errors import UserError, one_line
+from training.tools.schedulers import PolySchedule, Schedule
 
 Triple = tuple[float, float, float]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -30,3 +46,112 @@ class NetworkConfig(BaseModel):
     encoder: str = "tf_efficientnet_b7_ns"
     size: int = Field(default=380, ge=32, le=2048, description="side of the square input, pixels")
     normalize: Normalize = Normalize()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OptimizerConfig(_Strict):
+    """The optimizer and its schedule. `classifier_lr` gives everything but the encoder a learning rate of its own."""
+
+    type: Literal["SGD", "Adam", "AdamW", "RmsProp", "FusedSGD", "FusedAdam"] = "SGD"
+    batch_size: PositiveInt = Field(default=12, description="crops a GPU (or process) takes per step")
+    learning_rate: PositiveFloat = 0.01
+    classifier_lr: PositiveFloat | None = None
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=1e-4, ge=0)
+    schedule: Schedule = PolySchedule()
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _poly_unless_named(cls, value: Any) -> Any:
+        return {"type": "poly", **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "OptimizerConfig":
+        if self.type in ("SGD", "FusedSGD") and self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Augmentation(_Strict):
+    """Probabilities of what the published training provides and leaves off."""
+
+    half_blackout: Probability = 0.0
+    resize_4x_and_back: Probability = 0.0
+    random_sized_crop: Probability = 0.0
+    quarter_turns: Probability = 0.0
+    self_blending: Probability = Field(default=0.0, description="share of the real crops that become fakes")
+
+
+class TrainConfig(NetworkConfig):
+    """A training run, apart from where its data lie. The defaults are the published EfficientNet-B7's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    fp16: bool = Field(default=True, description="mixed precision where --opt-level does not say otherwise")
+    batches_per_epoch: PositiveInt = 2500
+    optimizer: OptimizerConfig = OptimizerConfig()
+    losses: dict[Literal["BinaryCrossentropy", "FocalLoss"], PositiveFloat] = Field(
+        default={"BinaryCrossentropy": 1.0}, min_length=1
+    )
+    ohem_samples: PositiveInt | None = Field(default=None, description="hardest items of each side that count")
+    augmentation: Augmentation = Augmentation()
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """A training config from a JSON file. Raises UserError naming the file and every field that is wrong."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        there = ", ".join(sorted(str(other) for other in Path("configs").glob("*.json")))
+        raise UserError(f"{path}: no such config{f'; there: {there}' if there else ''}") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a readable JSON file: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a config is a JSON object, this is a {type(content).__name__}")
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {'; '.join(_complaint(e, content) for e in error.errors())}") from error
+
+
+def _complaint(error: dict[str, Any], content: dict[str, Any]) -> str:
+    """One wrong field in words, with the nearest valid name where the name is unknown."""
+    # pydantic puts the schedule's type and the key marker of dicts into the location; no file has those levels.
+    location, here = [], content
+    for part in error["loc"]:
+        if isinstance(here, dict) and part not in here and part != error["loc"][-1]:
+            continue
+        here = here.get(part) if isinstance(here, dict) else None
+        location.append(str(part))
+    field = ".".join(part for part in location if part != "[key]") or "config"
+    if error["type"] == "extra_forbidden":
+        return f"{field}: unknown field, {_nearest(location[-1], _fields_beside(location))}"
+    if error["type"] == "literal_error" and isinstance(error["input"], str):
+        return f"{field}: {error['input']!r} is not one of {error['ctx']['expected']}"
+    if error["type"] == "union_tag_invalid":
+        return f"{field}.type: {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
+    return f"{field}: {one_line(error['msg'])}, not {json.dumps(error['input'], default=str)[:60]}"
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(valid)}"
+
+
+def _fields_beside(location: list[str]) -> list[str]:
+    """Names that are valid where the last part of `location` stands, over all kinds of schedule."""
+    schema = TrainConfig.model_json_schema()
+    nodes = [schema]
+    for part in location[:-1]:
+        nodes = [child for node in nodes for child in _expanded(node.get("properties", {}).get(part, {}), schema)]
+    return sorted({name for node in nodes for name in node.get("properties", {})})
+
+
+def _expanded(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in node:
+        return [schema["$defs"][node["$ref"].rpartition("/")[2]]]
+    return [child for option in node.get("oneOf", []) + node.get("anyOf", []) for child in _expanded(option, schema)]

@@ -1,0 +1,1 @@
+"""Which crops an epoch sees, and how a crop becomes a network's input."""

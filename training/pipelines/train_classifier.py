@@ -1,0 +1,265 @@
+"""Train a classifier on the crops that folds.csv lists.
+
+    python -m training.pipelines.train_classifier --config configs/b7.json --data-dir DATA_ROOT \\
+        --folds-csv DATA_ROOT/folds.csv --fold 0 --seed 111 --prefix b7_111_
+
+Writes <output-dir>/<prefix><network>_<encoder>_<fold>_<epoch> for every epoch, ..._best_dice, and ..._last, from which
+--resume auto goes on; losses, curves and crops to look at go to <logdir>/<prefix><encoder>_<fold>. On several GPUs:
+torchrun, see train.sh.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from common.errors import Parser, UserError, positive_int, run_command
+from common.files import held
+from common.memory import keep_freed_memory
+
+PUBLISHED_WORKERS = 6
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="train_classifier", description="Train a classifier on face crops.")
+    add = parser.add_argument
+    add("--config", required=True, metavar="FILE", help="the recipe, see configs/")
+    add("--data-dir", required=True, metavar="DIR", help="the data root with crops, diffs and landmarks")
+    add("--folds-csv", default="folds.csv", metavar="FILE", help="the table of crops")
+    add("--crops-dir", default="crops", metavar="DIR", help="folder of the crops, below the data root")
+    add("--fold", type=_count, default=0, metavar="N", help="the fold held out for validation")
+    add("--val-videos", metavar="FILE", help="validate on these videos (ids, one a line) instead of a fold")
+    add("--output-dir", default="weights/", metavar="DIR", help="where checkpoints go")
+    add("--logdir", default="logs", metavar="DIR", help="where metrics.csv and TensorBoard's files go")
+    add("--prefix", default="classifier_", metavar="TEXT", help="beginning of the checkpoints' names")
+    add("--resume", metavar="FILE", help="go on from this checkpoint; auto: from the run's own, if there is one")
+    add("--overwrite", action="store_true", help="begin anew though there are checkpoints of such a run")
+    add("--from-zero", action="store_true", help="with --resume: take the weights, count epochs from 0")
+    add("--zero-score", action="store_true", help="with --resume: forget the best bce")
+    add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, or a file")
+    add("--seed", type=_count, default=777, metavar="N", help="decides weights, order and augmentation")
+    add("--workers", type=_count, metavar="N", help="processes that prepare crops (default: 6, or all cores if fewer)")
+    add("--gpu", default="0", metavar="N", help="number of the GPU, or cpu; without a GPU it is the CPU")
+    add("--distributed", action="store_true", help="insist on torchrun, which alone gives a process its rank")
+    add("--local_rank", type=_count, default=0, metavar="N", help="GPU of this process where LOCAL_RANK is not set")
+    add("--freeze-epochs", type=_count, default=0, metavar="N", help="epochs in which the encoder is left as it is")
+    add("--label-smoothing", type=_smoothing, default=0.01, metavar="X", help="labels are X and 1 - X")
+    add("--padding-part", type=positive_int, default=3, metavar="N", help="above 3: cut the crops tighter")
+    add("--opt-level", choices=["O0", "O1", "O2", "O3"], help="O0 fp32, O1 mixed (default: O1 on a GPU, O0 on a CPU)")
+    add("--amp-backend", choices=["torch", "apex"], default="torch", help="whose mixed precision; O2 and O3 are apex's")
+    add("--amp-dtype", choices=["fp16", "bf16"], help="half format of O1 (default: fp16 on a GPU, bf16 on a CPU)")
+    add("--compile", action="store_true", help="torch.compile the network")
+    add("--save-every", type=_count, default=500, metavar="N", help="iterations between saved states; 0: epochs only")
+    add("--test_every", type=positive_int, default=1, metavar="N", help="epochs between validations")
+    add("--no-oversample", action="store_true", help="all fakes in every epoch, not as many as there are reals")
+    add("--no-hardcore", action="store_true", help="no blackout of landmarks, hulls and areas")
+    add("--only-changed-frames", action="store_true", help="leave out fakes that do not visibly differ")
+    return parser
+
+
+def train(options: argparse.Namespace) -> int:
+    """The whole run; returns the exit code: 0, or 128 + N if signal N ended it after its state was saved."""
+    # torch takes seconds to import: what can be refused without it has been refused by now.
+    import torch
+
+    from training.tools.config import read_config
+    from training.tools.distributed import join_group
+    from training.tools.stopping import stop_request
+    from training.trainer import Settings, Stopped
+
+    # --- the recipe, the data and the place in the group ---
+    config = read_config(options.config)
+    training, validation = make_datasets(options, config)
+    group = join_group(options.gpu, options.local_rank, options.distributed)
+    say: Callable[[str], object] = print if group.is_main else lambda line: None
+    name = f"{options.prefix}{config.network}_{config.encoder}_{options.fold}"
+    settings = Settings(
+        name=name,
+        output_dir=Path(options.output_dir),
+        fold=options.fold,
+        workers=min(PUBLISHED_WORKERS, os.cpu_count() or 1) if options.workers is None else options.workers,
+        seed=options.seed,
+        freeze_epochs=options.freeze_epochs,
+        test_every=options.test_every,
+        save_every=options.save_every,
+        only_changed_frames=options.only_changed_frames,
+        compile=options.compile,
+    )
+    resume = _what_to_resume(options, settings.last)
+
+    with ExitStack() as stack:
+        stack.callback(group.close)
+        if group.is_main:
+            settings.output_dir.mkdir(parents=True, exist_ok=True)
+            lock = settings.output_dir / f".{name}.lock"
+            stack.enter_context(held(lock, f"another run is training {settings.output_dir / name}"))
+        torch.backends.cudnn.benchmark = group.device.type == "cuda"
+
+        # --- the network and where it stands ---
+        trainer = _make_trainer(options, config, settings, group, training, validation, resume, say)
+        epochs = config.optimizer.schedule.epochs
+        if trainer.position.epoch >= epochs:
+            say(f"{settings.last}: all {epochs} epochs are done; --overwrite trains anew")
+            return 0
+
+        # --- the epochs ---
+        with stop_request() as stop:
+            trainer.stop = stop
+            if group.is_main:
+                folder = Path(options.logdir) / f"{options.prefix}{config.encoder}_{options.fold}"
+                trainer.open_journal(folder)
+                stack.callback(trainer.journal.close)
+            try:
+                trainer.run()
+            except Stopped:
+                say(f"stopped by {stop.name} at {trainer.where()}; --resume auto goes on from {settings.last}")
+                return stop.exit_code
+    return 0
+
+
+def make_datasets(options: argparse.Namespace, config):
+    """Training and validation datasets of the options, with a line on what is missing beside the crops."""
+    from training.datasets.classifier_dataset import DeepFakeClassifierDataset
+    from training.datasets.folds import read_folds, read_video_list, split_by_fold, split_by_videos
+    from training.transforms.face_hull import dlib_is_there
+
+    table = read_folds(options.folds_csv)
+    main_process = os.environ.get("RANK", "0") == "0"
+    remarks = []
+    if options.val_videos:
+        ids = read_video_list(options.val_videos)
+        rows, held_out, unknown = split_by_videos(table, ids)
+        if unknown:
+            remarks.append(f"{len(unknown)} of {len(ids)} videos of {options.val_videos} have no crops")
+    else:
+        rows, held_out = split_by_fold(table, options.fold)
+    for part, what in ((rows, "training"), (held_out, "validation")):
+        fakes = int(part["label"].sum())
+        videos = part["video"].nunique()
+        remarks.append(f"{what}: {len(part)} crops of {videos} videos, {len(part) - fakes} real, {fakes} fake")
+    data_dir = Path(options.data_dir)
+    for folder, lost in (
+        (options.crops_dir, None),
+        ("diffs", "no fake counts as visibly changed"),
+        ("landmarks", "eyes, nose and mouth are not blacked out"),
+    ):
+        if not (data_dir / folder).is_dir():
+            if lost is None:
+                raise UserError(f"{data_dir / folder}: no such folder; preprocess_data.sh makes it")
+            remarks.append(f"{data_dir / folder} is not there: {lost}")
+    if not dlib_is_there():
+        remarks.append("dlib is not installed: hull blackout and self-blending are off")
+    if main_process:
+        for remark in remarks:
+            print(remark)
+    common = {
+        "data_dir": data_dir,
+        "crops_dir": options.crops_dir,
+        "size": config.size,
+        "normalize": config.normalize,
+        "seed": options.seed,
+        "padding_part": options.padding_part,
+    }
+    training = DeepFakeClassifierDataset(
+        rows,
+        mode="train",
+        augmentation=config.augmentation,
+        label_smoothing=options.label_smoothing,
+        hardcore=not options.no_hardcore,
+        oversample=not options.no_oversample,
+        **common,
+    )
+    return training, DeepFakeClassifierDataset(held_out, mode="val", **common)
+
+
+def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
+    if options.resume == "auto":
+        return last if last.exists() else None
+    if options.resume:
+        return Path(options.resume)
+    if last.exists() and not options.overwrite:
+        raise UserError(f"{last} is there from a run before: --resume auto goes on with it, --overwrite begins anew")
+    return None
+
+
+def _make_trainer(options, config, settings, group, training, validation, resume: Path | None, say):
+    """A trainer with its network, at the beginning or where the checkpoint `resume` stands."""
+    import torch
+
+    from training.tools.checkpoints import CheckpointError, load_weights, number_of, read_checkpoint
+    from training.tools.optimizers import create_optimizer
+    from training.tools.precision import choose_precision
+    from training.trainer import NO_BCE, Trainer
+    from training.zoo.classifiers import create_network
+    from training.zoo.initial_weights import initialize
+
+    precision = choose_precision(
+        options.amp_backend, options.opt_level, options.amp_dtype, group.device, mixed=config.fp16
+    )
+    say(f"{group}, {precision}")
+    torch.manual_seed(settings.seed)
+    try:
+        network = create_network(config.network, config.encoder)
+    except ValueError as error:
+        raise UserError(f"{options.config}: {error}") from error
+    content: Mapping = {}
+    if resume:
+        content = read_checkpoint(resume)
+        load_weights(network, content, resume, f"{config.network} with {config.encoder} of {options.config}")
+    elif group.is_main:  # the others get these weights when the group is formed
+        say(initialize(network, config.encoder, options.initial_weights))
+    # From here on each process draws its own dropout.
+    torch.manual_seed(settings.seed + group.rank)
+    optimizer = create_optimizer(config.optimizer, network, apex=options.amp_backend == "apex")
+    trainer = Trainer(config, settings, group, network, optimizer, precision, training, validation)
+    if not resume:
+        return trainer
+    state = content.get("training")
+    if isinstance(state, Mapping) and not options.from_zero:
+        try:
+            remarks = trainer.restore(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{resume}: its training state does not fit: {error!r}") from error
+    else:
+        remarks = ["optimizer and random states begin afresh"]
+        trainer.begin_at(0 if options.from_zero else number_of(content, "epoch", int) or 0)
+        best = number_of(content, "bce_best", float)
+        trainer.bce_best = NO_BCE if best is None else best
+    if options.zero_score:
+        trainer.bce_best = NO_BCE
+    say("; ".join([f"resuming {resume} at {trainer.where()}, best bce {trainer.bce_best:.5f}", *remarks]))
+    return trainer
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _smoothing(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0-0.5")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = make_parser().parse_args(argv)
+    keep_freed_memory()
+    # Read when torch is imported. Threads that wait by spinning take the cores from the processes that load crops: on
+    # two cores a step took ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return train(options)
+
+
+def cli() -> None:
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()

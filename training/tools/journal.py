@@ -1,0 +1,106 @@
+"""What a run leaves for people to read: lines on stdout, metrics.csv, TensorBoard, the predictions on validation."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.files import replacing
+from training.tools.config import Normalize
+from training.tools.metrics import Verdict, roc_points
+
+COLUMNS = (
+    "epoch",
+    "iteration",
+    "lr",
+    "train_loss",
+    "train_fake_loss",
+    "train_real_loss",
+    "fake_loss",
+    "real_loss",
+    "bce",
+    "auc",
+    "best",
+    "items_per_second",
+    "checkpoint",
+)
+GRID_CROPS = 16
+
+
+class Journal:
+    """The records of one run, in one folder; what it has of epochs from `first_epoch` on is dropped."""
+
+    def __init__(self, folder: Path, first_epoch: int, first_iteration: int):
+        from tensorboardX import SummaryWriter
+
+        self.path = folder / "metrics.csv"
+        self.rows = [row for row in self._read() if int(row["epoch"]) < first_epoch]
+        folder.mkdir(parents=True, exist_ok=True)
+        self.board = SummaryWriter(str(folder), purge_step=first_epoch if first_epoch or first_iteration else None)
+        self.folder = folder
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
+
+    def show_crops(self, images: torch.Tensor, normalize: Normalize, epoch: int) -> None:
+        """The first augmented crops of an epoch, (n, 3, h, w) normalised, as a picture."""
+        from torchvision.utils import make_grid
+
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (normalize.mean, normalize.std))
+        pixels = (images[:GRID_CROPS].float().cpu() * std + mean).clamp(0, 1)
+        self.board.add_image("train/crops", make_grid(pixels, nrow=4).numpy(), epoch)
+
+    def write_epoch(self, row: dict[str, Any], lrs: list[float], verdict: Verdict | None, fold: int) -> None:
+        """Record an epoch: `row` holds values of COLUMNS, `verdict` its validation if there was one."""
+        epoch = row["epoch"]
+        self.board.add_scalar("train/loss", row["train_loss"], epoch)
+        self.board.add_scalar("train/fake_loss", row["train_fake_loss"], epoch)
+        self.board.add_scalar("train/real_loss", row["train_real_loss"], epoch)
+        for i, lr in enumerate(lrs):
+            self.board.add_scalar(f"group{i}/lr", lr, epoch)
+        if verdict:
+            self._write_verdict(verdict, epoch, fold)
+        self.board.flush()
+        self.rows.append({name: _text(row.get(name)) for name in COLUMNS})
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def _write_verdict(self, verdict: Verdict, epoch: int, fold: int) -> None:
+        for name in ("bce", "auc", "fake_loss", "real_loss"):
+            self.board.add_scalar(f"val/{name}", getattr(verdict, name), epoch)
+        if not math.isnan(verdict.auc):
+            self.board.add_figure("val/roc", _roc_figure(verdict), epoch)
+        with replacing(self.folder / f"predictions_{fold}.json") as temporary:
+            temporary.write_text(json.dumps({"probs": verdict.probabilities, "targets": verdict.targets}))
+
+    def close(self) -> None:
+        self.board.close()
+
+
+def _roc_figure(verdict: Verdict):
+    from matplotlib.figure import Figure
+
+    false_rate, true_rate = roc_points(verdict.targets, verdict.scores)
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
+    axes.plot(false_rate, true_rate, marker=".")
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"videos, AUC {verdict.auc:.3f}")
+    axes.set_aspect("equal")
+    return figure
+
+
+def _text(value: Any) -> str:
+    """A number so that it reads back exactly; nothing for nothing."""
+    if value is None:
+        return ""
+    return repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)

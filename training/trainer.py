@@ -1,0 +1,369 @@
+"""The training loop: epochs, validation shared by all processes, checkpoints from which a run goes on bit for bit."""
+
+import math
+import multiprocessing
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from common.errors import UserError
+from common.memory import keep_freed_memory
+from common.processes import leave_signals_to_parent
+from training.datasets.classifier_dataset import DeepFakeClassifierDataset, EpochSampler, collate
+from training.losses import WeightedLosses, sided_loss
+from training.tools.checkpoints import save_checkpoint
+from training.tools.config import TrainConfig
+from training.tools.distributed import Group
+from training.tools.journal import Journal
+from training.tools.metrics import Verdict, judge
+from training.tools.precision import Precision
+from training.tools.resuming import DataOrder, Position, random_state, set_random_state, training_state
+from training.tools.schedulers import set_learning_rates
+from training.tools.stopping import StopRequest
+
+NO_BCE = 100.0  # the best bce before there is one, as published
+MOST_FAILURES = 0.01
+FAILURES_SHOWN = 5
+SHOW_EVERY = 10  # iterations between looks at the loss; each look waits for the device
+PREFETCH = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line decides about a run, beside its config."""
+
+    name: str  # <prefix><network>_<encoder>_<fold>
+    output_dir: Path
+    fold: int = 0
+    workers: int = 6
+    seed: int = 777
+    freeze_epochs: int = 0
+    test_every: int = 1
+    save_every: int = 500
+    only_changed_frames: bool = False
+    compile: bool = False
+
+    @property
+    def last(self) -> Path:
+        return self.output_dir / f"{self.name}_last"
+
+
+class Stopped(Exception):
+    """The run was asked to end, and its state is saved."""
+
+
+class Trainer:
+    """A network on its way through the epochs; `position` says where it stands."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        settings: Settings,
+        group: Group,
+        network: nn.Module,
+        optimizer: Optimizer,
+        precision: Precision,
+        training: DeepFakeClassifierDataset,
+        validation: DeepFakeClassifierDataset,
+    ):
+        self.config, self.settings, self.group = config, settings, group
+        self.journal: Journal | None = None
+        self.stop = StopRequest()
+        if group.world > 1 and group.device.type == "cuda":
+            network = precision.synchronize_batchnorm(network)
+        self.network, self.optimizer = precision.prepare(
+            network.to(group.device, memory_format=torch.channels_last), optimizer
+        )
+        self.precision = precision
+        self.criterion = WeightedLosses(config.losses)
+        self.batch_size = config.optimizer.batch_size
+        self.sampler = EpochSampler(training, self.batch_size, group.rank, group.world)
+        self.validation_items = [(1, i) for i in range(group.rank, len(validation.rows), group.world)]
+        self.train_loader = self._loader(training, self.batch_size, self.sampler)
+        self.val_loader = self._loader(validation, 2 * self.batch_size, self.validation_items)
+        self.order = DataOrder.of(training.rows, settings.seed, training.oversample, self.batch_size, group.world)
+        self.begin_at(0)
+        self.bce_best = NO_BCE
+        self.frozen: bool | None = None
+        self.saved: Path | None = None
+
+    def _loader(self, dataset: DeepFakeClassifierDataset, batch_size: int, sampler: Any) -> DataLoader:
+        workers = self.settings.workers
+        if workers:
+            # Forked from a server that has no threads yet; it imports once what every worker needs.
+            multiprocessing.set_forkserver_preload(["__main__", __name__])
+        return DataLoader(
+            dataset,
+            batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=self.group.device.type == "cuda",
+            persistent_workers=workers > 0,
+            prefetch_factor=PREFETCH if workers else None,
+            multiprocessing_context="forkserver" if workers else None,
+            worker_init_fn=start_worker,
+            # Seeds of the workers are not used; drawing one must not move the generator that dropout draws from.
+            generator=torch.Generator(),
+        )
+
+    def run(self) -> None:
+        """All epochs that are left. Raises Stopped, UserError, OSError; the last saved state stays."""
+        epochs = self.config.optimizer.schedule.epochs
+        while self.position.epoch < epochs:
+            epoch = self.position.epoch
+            self._set_frozen(epoch < self.settings.freeze_epochs)
+            began = time.monotonic()
+            row = self.train_epoch()
+            seconds = time.monotonic() - began
+            row["items_per_second"] = row.pop("items") / seconds
+            path = self.settings.output_dir / f"{self.settings.name}_{epoch}"
+            if self.group.is_main:
+                save_checkpoint(path, self.network, self.config, epoch + 1, self.bce_best)
+            self.save_state()
+            verdict = None
+            if (epoch + 1) % self.settings.test_every == 0 or epoch + 1 == epochs:
+                verdict = self.validate()
+            self._finish_epoch(row, verdict, path)
+            self.begin_at(epoch + 1)
+            self.save_state()
+
+    def train_epoch(self) -> dict[str, Any]:
+        """The rest of the epoch at `position`; returns its row for the journal. Learning rates follow the iteration."""
+        epoch, config = self.position.epoch, self.config
+        there = self.sampler.batches_there(epoch)
+        batches = min(there, config.batches_per_epoch)
+        if not batches:
+            items = len(self.sampler.dataset.order(epoch))
+            raise UserError(
+                f"an epoch has {items} crops, less than one batch of {self.batch_size} on {self.group.world} processes;"
+                " a smaller optimizer.batch_size will do"
+            )
+        self.sampler.set(epoch, self.position.batch, batches)
+        failures = _Failures("training", batches * self.batch_size)
+        began_at = self.position.batch
+        bar = tqdm(
+            total=batches,
+            initial=began_at,
+            desc=f"epoch {epoch}",
+            unit="batch",
+            disable=not self.group.is_main,
+            leave=False,
+        )
+        with bar:
+            for batch in self.train_loader if began_at < batches else ():
+                self._set_rates(epoch, self.position.batch)
+                failures.add(batch)
+                if self.position.batch == began_at and self.journal:
+                    self.journal.show_crops(batch["image"], config.normalize, epoch)
+                losses = self.train_step(batch)
+                self.sums += torch.stack([*(loss.detach().double() for loss in losses), self.sums.new_ones(())])
+                self.position.batch += 1
+                done = self.position.batch
+                bar.update()
+                if done % SHOW_EVERY == 0 or done == batches:
+                    lr = self.optimizer.param_groups[0]["lr"]
+                    loss, fake_loss, real_loss = self._means()
+                    bar.set_postfix(lr=lr, epoch=epoch, loss=loss, fake_loss=fake_loss, real_loss=real_loss)
+                if self.group.any(bool(self.stop)):
+                    self.save_state()
+                    raise Stopped
+                if self.settings.save_every and done % self.settings.save_every == 0 and done < batches:
+                    self.save_state()
+        loss, fake_loss, real_loss = self._means()
+        return {
+            "epoch": epoch,
+            "iteration": epoch * config.batches_per_epoch + batches,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "train_loss": loss,
+            "train_fake_loss": fake_loss,
+            "train_real_loss": real_loss,
+            "items": (batches - began_at) * self.batch_size * self.group.world,
+        }
+
+    def train_step(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """One optimizer step on a batch; returns its loss, fake loss and real loss, scalars."""
+        images = batch["image"].to(self.group.device, non_blocking=True, memory_format=torch.channels_last)
+        labels = batch["labels"].to(self.group.device, non_blocking=True)
+        with self.precision.autocast():
+            logits = self.model(images)
+        logits = logits.float()
+        if self.settings.only_changed_frames:
+            valid = batch["valid"].to(self.group.device)
+            losses = sided_loss(self.criterion, logits[valid], labels[valid], self.config.ohem_samples)
+            losses = (losses[0] + logits.sum() * 0, *losses[1:])  # a batch without a valid item still has a graph
+        else:
+            losses = sided_loss(self.criterion, logits, labels, self.config.ohem_samples)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.precision.backward(losses[0], self.optimizer)
+        self.precision.step(self.optimizer)
+        return losses
+
+    @torch.no_grad()
+    def validate(self) -> Verdict | None:
+        """The verdict on the validation crops, of which each process scores its share; None on all but the main one."""
+        self.network.eval()
+        failures = _Failures("validation", len(self.validation_items))
+        scored: list[tuple[str, str, float, int]] = []
+        for batch in tqdm(
+            self.val_loader, desc="validation", unit="batch", disable=not self.group.is_main, leave=False
+        ):
+            failures.add(batch)
+            if self.stop:  # the state before validation is saved
+                raise Stopped
+            if batch["image"] is None:
+                continue
+            images = batch["image"].to(self.group.device, non_blocking=True, memory_format=torch.channels_last)
+            with self.precision.autocast():
+                logits = self.network(images)
+            probabilities = torch.sigmoid(logits.float()).flatten().tolist()
+            labels = batch["labels"].flatten().int().tolist()
+            names = [name.split("/") for name in batch["img_name"]]
+            scored += [(*name, p, label) for name, p, label in zip(names, probabilities, labels, strict=True)]
+        everybody = self.group.gather(scored)
+        return judge([crop for share in everybody for crop in share]) if self.group.is_main else None
+
+    def _finish_epoch(self, row: dict[str, Any], verdict: Verdict | None, path: Path) -> None:
+        """Record the epoch, and keep its weights if they are the best."""
+        if not self.group.is_main:
+            return
+        if verdict:
+            better = verdict.bce < self.bce_best
+            if better:
+                self.bce_best = verdict.bce
+                best = self.settings.output_dir / f"{self.settings.name}_best_dice"
+                save_checkpoint(best, self.network, self.config, row["epoch"] + 1, self.bce_best)
+            row |= {name: getattr(verdict, name) for name in ("fake_loss", "real_loss", "bce", "auc")} | {
+                "best": int(better)
+            }
+            print(f"fake_loss {verdict.fake_loss}")
+            print(f"real_loss {verdict.real_loss}")
+        validated = (
+            f"bce {verdict.bce:.5f}, auc {verdict.auc:.4f}, best bce {self.bce_best:.5f}"
+            if verdict
+            else "not validated"
+        )
+        print(f"epoch {row['epoch']}: loss {row['train_loss']:.5f}, {validated}, {row['items_per_second']:.1f} crops/s")
+        print(f"checkpoint {path}", flush=True)
+        if self.journal:
+            row["checkpoint"] = str(path)
+            lrs = [group["lr"] for group in self.optimizer.param_groups]
+            self.journal.write_epoch(row, lrs, verdict, self.settings.fold)
+
+    def save_state(self) -> None:
+        """Write `_last`, all processes together. Raises UserError instead where the weights have become useless."""
+        sums = self.sums.tolist()
+        if not all(map(math.isfinite, sums)):
+            kept = f"; the state before is in {self.saved}" if self.saved else ""
+            raise UserError(
+                f"the loss of epoch {self.position.epoch} is not finite; a lower learning rate may help{kept}"
+            )
+        random_states = self.group.gather(random_state(self.group.device))
+        if self.group.is_main:
+            state = training_state(
+                self.position,
+                sums,
+                self.order,
+                self.optimizer.state_dict(),
+                self.precision.state_dict(),
+                [group["lr"] for group in self.optimizer.param_groups],
+                random_states,
+                self.bce_best,
+            )
+            epoch = self.position.epoch + bool(self.position.batch)
+            save_checkpoint(self.settings.last, self.network, self.config, epoch, self.bce_best, state)
+        self.saved = self.settings.last
+
+    def restore(self, state: Mapping[str, Any]) -> list[str]:
+        """Go on from the training state of a checkpoint whose weights are loaded; returns remarks on what differs."""
+        remarks = []
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.load_state_dict(state["scaler"])
+        self.begin_at(**state["position"])
+        self.sums += torch.tensor(state["sums"], dtype=torch.float64, device=self.group.device)
+        self.bce_best = state["bce_best"]
+        differences = self.order.differences(state["order"])
+        if differences and self.position.batch:
+            remarks.append(
+                f"{', '.join(differences)} changed since it was interrupted: epoch {self.position.epoch} begins again"
+            )
+            self.begin_at(self.position.epoch)
+        if len(state["random"]) == self.group.world:
+            set_random_state(state["random"][self.group.rank], self.group.device)
+        return remarks
+
+    def where(self) -> str:
+        """The position in words."""
+        batch = f", batch {self.position.batch}" if self.position.batch else ""
+        return f"epoch {self.position.epoch}{batch}"
+
+    def open_journal(self, folder: Path) -> None:
+        """Keep records in `folder` from here on; what it has of epochs that are still to come is dropped."""
+        self.journal = Journal(folder, self.position.epoch, self.position.batch)
+
+    def begin_at(self, epoch: int, batch: int = 0) -> None:
+        """Stand at a batch of an epoch, nothing of the epoch summed up yet."""
+        self.position = Position(epoch, batch)
+        self.sums = torch.zeros(4, dtype=torch.float64, device=self.group.device)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        """Training mode, with the encoder left out of it while it is frozen."""
+        self.network.train()
+        if frozen:
+            self.network.encoder.eval()
+        if frozen == self.frozen:
+            return
+        self.frozen = frozen
+        self.network.encoder.requires_grad_(not frozen)
+        model = torch.compile(self.network) if self.settings.compile else self.network
+        # Wrapped anew: a group's wrapper expects gradients of what was trainable when it was made.
+        self.model = self.precision.distribute(model) if self.group.world > 1 else model
+
+    def _set_rates(self, epoch: int, batch: int) -> None:
+        iteration = epoch * self.config.batches_per_epoch + batch
+        set_learning_rates(self.optimizer, self.config.optimizer.schedule, iteration, epoch)
+
+    def _means(self) -> list[float]:
+        """Loss, fake loss and real loss, averaged over the epoch's batches so far."""
+        *losses, count = self.sums.tolist()
+        return [loss / count for loss in losses]
+
+
+class _Failures:
+    """Items of an epoch that could not be read: more than one in a hundred end the run."""
+
+    def __init__(self, what: str, expected: int):
+        self.what, self.expected = what, expected
+        self.messages: list[str] = []
+
+    def add(self, batch: Mapping[str, Any]) -> None:
+        for message in batch["failures"]:
+            if not self.messages:
+                tqdm.write(f"{self.what}: left out, cannot be used: {message}")
+            self.messages.append(message)
+        hopeless = batch["lost"] and self.what == "training"
+        if len(self.messages) > MOST_FAILURES * self.expected or hopeless:
+            shown = "; ".join(self.messages[:FAILURES_SHOWN])
+            raise UserError(
+                f"{len(self.messages)} of {self.expected} {self.what} crops cannot be used, more than 1 % or too many"
+                f" in a row; the first: {shown}"
+            )
+
+
+def start_worker(worker: int) -> None:
+    """Begin a worker process of a data loader: one thread, signals left to the parent."""
+    leave_signals_to_parent()
+    # Whoever stops a run often signals all its processes; the state could not be saved if the workers went first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    keep_freed_memory()

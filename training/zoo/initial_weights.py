@@ -1,0 +1,86 @@
+"""What a network starts from: ImageNet weights that timm publishes, a file, or chance."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+from torch import nn
+
+from common.errors import UserError, one_line
+from training.tools.checkpoints import CheckpointError, load_weights, read_checkpoint
+from training.zoo.classifiers import ENCODERS
+
+NOISY_STUDENT = "ns_jft_in1k"
+CONNECT_SECONDS = 10
+
+
+def initialize(network: nn.Module, encoder: str, source: str) -> str:
+    """Give `network`, built on `encoder`, its initial weights and say in a line which.
+
+    `source` is `imagenet` (timm's weights for the encoder, noisy student for the published names), `none` (as drawn)
+    or a file: weights of the whole network, or of its encoder, as .pth, .safetensors or a checkpoint.
+    Raises UserError where they cannot be had or do not fit.
+    """
+    if source == "none":
+        return "initial weights: random"
+    if source == "imagenet":
+        return _from_timm(network, encoder)
+    return _from_file(network, Path(source))
+
+
+def _from_timm(network: nn.Module, encoder: str) -> str:
+    name = f"{ENCODERS[encoder][0]}.{NOISY_STUDENT}" if encoder in ENCODERS else encoder
+    if not timm.is_model_pretrained(name):
+        raise UserError(f"timm has no ImageNet weights for {name}; --initial-weights none trains from random ones")
+    advice = (
+        "; --initial-weights FILE takes a file you fetched elsewhere, --initial-weights none trains from random ones"
+    )
+    config = timm.get_pretrained_cfg(name)
+    reason = _unreachable(config.hf_hub_id) if config.hf_hub_id else None
+    if reason:
+        raise UserError(f"ImageNet weights of {name} are not in the cache and cannot be fetched ({reason}){advice}")
+    try:
+        pretrained = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"ImageNet weights of {name} could not be loaded ({one_line(error)[:150]}){advice}") from error
+    network.encoder.load_state_dict(pretrained.state_dict(), strict=True)
+    return f"initial weights: {name} of timm"
+
+
+def _unreachable(repository: str) -> str | None:
+    """Why the model hub cannot be reached; None if it can be, or if the weights are cached."""
+    import requests
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    names = ("model.safetensors", "pytorch_model.bin")
+    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
+        return None
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        requests.head(constants.ENDPOINT, timeout=CONNECT_SECONDS)
+    except requests.RequestException as error:
+        return f"no connection to {constants.ENDPOINT}: {type(error).__name__}"
+    return None
+
+
+def _from_file(network: nn.Module, path: Path) -> str:
+    content = _content_of(path)
+    whole = any(str(key).removeprefix("module.").startswith("encoder.") for key in content["state_dict"])
+    target, what = (network, "the network") if whole else (network.encoder, "the encoder")
+    load_weights(target, content, path, what)
+    return f"initial weights: {what} from {path}"
+
+
+def _content_of(path: Path) -> Mapping:
+    """The file as a dictionary that holds a `state_dict`."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return {"state_dict": load_file(path)}
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: not a readable safetensors file: {one_line(error)}") from error
+    content = read_checkpoint(path)
+    return content if isinstance(content.get("state_dict"), Mapping) else {"state_dict": content}
