@@ -13,7 +13,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,16 +115,27 @@ def make_scene(kind: str) -> np.ndarray:
     return (scene * inside + blurred * (1 - inside)).round().astype(np.uint8)
 
 
-def make_fake_face(rng: np.random.Generator, patch: np.ndarray) -> np.ndarray:
-    """Turn the square around the face, (p, p, 3) uint8, into somebody else's: warped, recoloured and less sharp."""
+def make_fake_face(
+    rng: np.random.Generator,
+    patch: np.ndarray,
+    reach: float = 6,
+    sharpness: float = 0.4,
+    gains: tuple[float, float] = (0.86, 1.06),
+    tint: float = 0.04,
+) -> np.ndarray:
+    """Turn the square around the face, (p, p, 3) uint8, into somebody else's: warped, recoloured and less sharp.
+
+    `reach` is how far the warp may shift, in units; `sharpness` the resolution kept, as a share of the scene's; `gains`
+    bounds what the brightness is multiplied by, `tint` how far each channel then departs from it.
+    """
     side = len(patch)
-    shifts = rng.uniform(-6, 6, (2, 4, 4)).astype(np.float32) * SCALE
+    shifts = rng.uniform(-reach, reach, (2, 4, 4)).astype(np.float32) * SCALE
     dx, dy = (cv2.resize(shift, (side, side), interpolation=cv2.INTER_CUBIC) for shift in shifts)
     ys, xs = np.mgrid[:side, :side].astype(np.float32)
     warped = cv2.remap(patch, xs + dx, ys + dy, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    small = cv2.resize(warped, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(warped, None, fx=sharpness, fy=sharpness, interpolation=cv2.INTER_AREA)
     soft = cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC)
-    gain = rng.uniform(0.86, 1.06) * rng.uniform(0.96, 1.04, 3)
+    gain = rng.uniform(*gains) * rng.uniform(1 - tint, 1 + tint, 3)
     return (soft * gain).clip(0, 255).astype(np.uint8)
 
 
@@ -134,18 +145,33 @@ def scenes(video: SampleVideo, num_frames: int, seed: int) -> Iterator[np.ndarra
     if video.original is None:
         yield from (scene for _ in range(num_frames))
         return
-    rng = np.random.default_rng([seed, *video.id.encode()])
-    left, top = ((MARGIN + middle - PATCH) * SCALE for middle in FACE)
+    yield from swapped(np.random.default_rng([seed, *video.id.encode()]), scene, FACE, num_frames, make_fake_face)
+
+
+def swapped(
+    rng: np.random.Generator,
+    scene: np.ndarray,
+    face: tuple[int, int],
+    num_frames: int,
+    make_face: Callable[[np.random.Generator, np.ndarray], np.ndarray],
+    tremble: float = 1,
+) -> Iterator[np.ndarray]:
+    """Yield `scene` `num_frames` times, each time with the face at `face` (x, y in units) painted over in place.
+
+    `tremble` is how much the painted face moves and flickers, relative to the sample videos.
+    """
+    left, top = ((MARGIN + middle - PATCH) * SCALE for middle in face)
     patch = scene[top : top + 2 * PATCH * SCALE, left : left + 2 * PATCH * SCALE]
     middle = (PATCH * SCALE, PATCH * SCALE)
     real, mask = patch.copy(), np.zeros(patch.shape, np.float32)
     cv2.ellipse(mask, middle, (FACE_AXES[0] * SCALE, FACE_AXES[1] * SCALE), 0, 0, 360, (1, 1, 1), cv2.FILLED)
     mask = cv2.GaussianBlur(mask, (0, 0), 4 * SCALE)
-    fake = make_fake_face(rng, real)
+    fake = make_face(rng, real)
     for _ in range(num_frames):
-        jitter = cv2.getRotationMatrix2D(middle, rng.normal(0, 0.6), rng.normal(1, 0.008))
-        jitter[:, 2] += rng.normal(0, 0.5 * SCALE, 2)
-        face = cv2.warpAffine(fake, jitter, fake.shape[:2], borderMode=cv2.BORDER_REFLECT) * rng.normal(1, 0.015)
+        jitter = cv2.getRotationMatrix2D(middle, rng.normal(0, 0.6 * tremble), rng.normal(1, 0.008 * tremble))
+        jitter[:, 2] += rng.normal(0, 0.5 * SCALE * tremble, 2)
+        face = cv2.warpAffine(fake, jitter, fake.shape[:2], borderMode=cv2.BORDER_REFLECT)
+        face = face * rng.normal(1, 0.015 * tremble)
         patch[:] = (real + mask * (face - real)).clip(0, 255).round()
         yield scene
 
@@ -155,12 +181,24 @@ def frames(video: SampleVideo, width: int, height: int, fps: int, num_frames: in
     rng = np.random.default_rng([seed, *(video.original or video.id).encode()])
     times = np.arange(num_frames) / fps
     path = camera_path(rng, video.kind, times)
+    yield from film(rng, scenes(video, num_frames, seed), path, width, height, times)
+
+
+def film(
+    rng: np.random.Generator,
+    pictures: Iterator[np.ndarray],
+    path: np.ndarray,
+    width: int,
+    height: int,
+    times: np.ndarray,
+) -> Iterator[np.ndarray]:
+    """What a camera on `path` (see `camera_path`) makes of a scene a frame, with its light and noise; see `frames`."""
     gains = (0.97 + 0.13 * drift(rng, times))[:, None] * rng.uniform(0.95, 1.05, 3)
     strengths = 0.18 + 0.1 * drift(rng, times)
     noise = rng.standard_normal((height + NOISE_SLACK, width + NOISE_SLACK), np.float32)
     # int8, spread of about 15 gray levels
     noise = (cv2.GaussianBlur(noise, (0, 0), 0.6) * 30).round().clip(-127, 127).astype(np.int8)
-    for i, scene in enumerate(scenes(video, num_frames, seed)):
+    for i, scene in enumerate(pictures):
         x, y, short_side, angle = path[i]
         middle = np.array([MARGIN + x, MARGIN + y]) * SCALE
         camera = cv2.getRotationMatrix2D(middle, angle, min(width, height) / (short_side * SCALE))
@@ -175,10 +213,12 @@ def frames(video: SampleVideo, width: int, height: int, fps: int, num_frames: in
         yield yuv
 
 
-def encode(path: Path, pictures: Iterator[np.ndarray], width: int, height: int, fps: int) -> None:
+def encode(
+    path: Path, pictures: Iterator[np.ndarray], width: int, height: int, fps: int, threads: int = ENCODER_THREADS
+) -> None:
     """Write planar YUV 4:2:0 pictures as an H.264 MP4 file. Raises RuntimeError with ffmpeg's last words."""
     source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
-    target = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-threads", str(ENCODER_THREADS), "-f", "mp4"]
+    target = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-threads", str(threads), "-f", "mp4"]
     command = [ffmpeg_executable(), "-loglevel", "error", "-y", *source, *target, str(path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -202,10 +242,10 @@ def write_video(root: Path, video: SampleVideo, width: int, height: int, fps: in
         encode(temporary, frames(video, width, height, fps, num_frames, seed), width, height, fps)
 
 
-def write_metadata(folder: Path) -> None:
-    """Describe those sample videos that lie in the part `folder`; a metadata.json that is right stays untouched."""
+def write_metadata(folder: Path, table: Sequence[SampleVideo] = VIDEOS) -> None:
+    """Describe those videos of `table` that lie in the part `folder`; a metadata.json that is right stays untouched."""
     entries = {}
-    for video in VIDEOS:
+    for video in table:
         if video.path.parent.name == folder.name and (folder / video.path.name).exists():
             original = {"original": f"{video.original}.mp4"} if video.original else {}
             entries[video.path.name] = {"label": "FAKE" if original else "REAL", "split": "train", **original}
@@ -221,12 +261,17 @@ def check_arguments(root: Path, seconds: float, width: int, height: int, fps: in
         raise ValueError(f"width and height must be even, 64 <= height <= width <= 4096, not {width}x{height}")
     if not (fps >= 1 and math.isfinite(seconds) and seconds * fps >= 1):
         raise ValueError(f"a video needs at least one frame, not {seconds} seconds at {fps} frames per second")
+    check_root(root, seed)
+
+
+def check_root(root: Path, seed: int, table: Sequence[SampleVideo] = VIDEOS) -> None:
+    """Raise ValueError, in one line, for a negative seed and for a `root` that holds other videos than `table`."""
     if seed < 0:
         raise ValueError(f"the seed must not be negative, not {seed}")
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is not a folder")
     # Another data set's metadata.json must not be replaced.
-    ours = {root / video.path for video in VIDEOS}
+    ours = {root / video.path for video in table}
     if others := set(root.glob("dfdc_train_part_*/*.mp4")) - ours:
         raise ValueError(f"{min(others)} is no sample video: choose an empty folder")
 
@@ -254,12 +299,25 @@ def make_sample_root(
     check_arguments(root, seconds, width, height, fps, seed)
     rows = [video for video in VIDEOS if videos is None or video.id in videos]
     settings = (width, height, fps, round(seconds * fps), seed)
+    return fill_root(root, rows, lambda row: write_video(root, row, *settings), overwrite)
+
+
+def fill_root(
+    root: Path,
+    rows: Sequence[SampleVideo],
+    write: Callable[[SampleVideo], None],
+    overwrite: bool,
+    table: Sequence[SampleVideo] = VIDEOS,
+) -> list[Path]:
+    """`write` those of `rows` that are not there, or all with `overwrite`, and describe their parts from `table`.
+
+    Returns the paths of all `rows`, in their order.
+    """
     todo = [row for row in rows if overwrite or not (root / row.path).exists()]
     with ThreadPoolExecutor(WORKERS) as pool:
-        done = pool.map(lambda row: write_video(root, row, *settings), todo)
-        list(tqdm(done, total=len(todo), desc="sample videos", unit="video", disable=not todo))
+        list(tqdm(pool.map(write, todo), total=len(todo), desc="videos", unit="video", disable=not todo))
     for folder in {root / row.path.parent for row in rows}:
-        write_metadata(folder)
+        write_metadata(folder, table)
     return [root / row.path for row in rows]
 
 
@@ -272,13 +330,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=720, help="in pixels")
     parser.add_argument("--seed", type=int, default=777, help="other seeds give other videos")
     parser.add_argument("--overwrite", action="store_true", help="render videos anew that are there already")
+    return run_maker(parser, make_sample_root, argv)
+
+
+def run_maker(parser: Parser, make: Callable[..., list[Path]], argv: Sequence[str] | None) -> int:
+    """Build a root with `make` from the options of `parser`, and say in one line what it wrote."""
     args = vars(parser.parse_args(argv))
     root = args.pop("out_dir")
     before = set() if args["overwrite"] else set(root.glob("*/*.mp4"))
     try:
-        paths = make_sample_root(root, **args)
+        paths = make(root, **args)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"sample_videos: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     kept = len(before.intersection(paths))
     size = sum(path.stat().st_size for path in paths) / 1e6

@@ -45,6 +45,14 @@ def golden():
 
 
 @pytest.fixture(scope="session")
+def parity(samples, tmp_path_factory) -> Path:
+    """The real pairs that the golden results were computed on, after all preprocessing at the published scale."""
+    root = shutil.copytree(samples / "parity", tmp_path_factory.mktemp("parity") / "root")
+    assert pipeline.main([str(root), "--detector-scale", "0.5"]) == 0
+    return root
+
+
+@pytest.fixture(scope="session")
 def sample_root(tmp_path_factory) -> Path:
     """Three short generated videos in DFDC layout: one face, its fake, and one without a face."""
     from demo.sample_videos import make_sample_root

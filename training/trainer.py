@@ -2,7 +2,6 @@
 
 import math
 import multiprocessing
-import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -363,7 +362,5 @@ class _Failures:
 def start_worker(worker: int) -> None:
     """Begin a worker process of a data loader: one thread, signals left to the parent."""
     leave_signals_to_parent()
-    # Whoever stops a run often signals all its processes; the state could not be saved if the workers went first.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
     keep_freed_memory()

@@ -100,26 +100,32 @@ class DeepFakeClassifierDataset(Dataset):
                 failures.append(str(error))
         return {"failures": failures}
 
-    def _item(self, row: pd.Series, rng: np.random.Generator) -> dict[str, Any]:
-        fake = bool(row.label)
+    def _item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
         image, mask = self.read(row)
-        rotations = 0
+        fake, rotations = bool(row.label), 0
         if self.training:
-            image, mask, fake, rotations = self._changed(row, image, mask, fake, rng)
+            image, mask, fake, rotations = self._changed(row, image, mask, rng)
         valid = not fake or np.count_nonzero(mask > VALID_THRESHOLD) > VALID_PIXELS
-        if self.training:
-            seeded(self.transforms, rng)
-        pair = self.transforms(image=image, mask=mask)
         smoothing = self.label_smoothing if self.training else 0
         return {
-            "image": self._tensor(np.rot90(pair["image"], rotations) if rotations else pair["image"]),
+            "image": self._tensor(self._transformed(image, mask, rotations, rng)),
             "labels": min(max(float(fake), smoothing), 1 - smoothing),
             "img_name": f"{row.video}/{row.file}",
             "valid": int(valid),
             "rotations": rotations,
         }
 
-    def read(self, row: pd.Series) -> Pair:
+    def augmented(self, row: Any, rng: np.random.Generator) -> np.ndarray:
+        """A row's crop as training would see it, (size, size, 3) uint8 RGB: what the tensor is made of."""
+        image, mask, _, rotations = self._changed(row, *self.read(row), rng)
+        return self._transformed(image, mask, rotations, rng)
+
+    def _transformed(self, image: np.ndarray, mask: np.ndarray, rotations: int, rng: np.random.Generator) -> np.ndarray:
+        transforms = seeded(self.transforms, rng) if self.training else self.transforms
+        image = transforms(image=image, mask=mask)["image"]
+        return np.rot90(image, rotations) if rotations else image
+
+    def read(self, row: Any) -> Pair:
         """The crop of a row (h, w, 3) uint8 RGB and where it differs from its original (h, w) uint8, 0 if unknown."""
         image = _read_image(self.crops_dir / row.video / row.file, cv2.IMREAD_COLOR_RGB)
         if not row.label:
@@ -133,16 +139,16 @@ class DeepFakeClassifierDataset(Dataset):
         return image, mask
 
     def _changed(
-        self, row: pd.Series, image: np.ndarray, mask: np.ndarray, fake: bool, rng: np.random.Generator
+        self, row: Any, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, bool, int]:
-        """What the training does to a crop before the transforms."""
-        extra = self.augmentation
+        """What training does to a crop before the transforms: image, mask, whether it is fake now, quarter turns."""
+        extra, fake = self.augmentation, bool(row.label)
         if extra.self_blending and not fake and rng.random() < extra.self_blending:
             blended = self_blend(image, rng)
             if blended:
                 (image, mask), fake = blended, True
         if self.hardcore:
-            image, mask = hardcore_blackout(image, mask, fake, self._landmarks(row), rng)
+            image, mask = hardcore_blackout(image, mask, fake, self.landmarks(row), rng)
         if extra.half_blackout and rng.random() < extra.half_blackout:
             image, mask = black_out_half(image, mask, fake, rng)
         if self.padding_part > 3:
@@ -150,7 +156,8 @@ class DeepFakeClassifierDataset(Dataset):
         turned = bool(extra.quarter_turns) and rng.random() < extra.quarter_turns
         return image, mask, fake, int(rng.integers(4)) if turned else 0
 
-    def _landmarks(self, row: pd.Series) -> np.ndarray | None:
+    def landmarks(self, row: Any) -> np.ndarray | None:
+        """The eyes, the nose and the corners of the mouth in the original's crop, (5, 2), or None."""
         path = self.data_dir / "landmarks" / row.original / f"{Path(row.file).stem}.npy"
         if not path.exists():
             return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common.errors import UserError
+from common.errors import UserError, one_line
 
 COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 VALIDATION_FRAME_STEP = 20
@@ -17,7 +17,7 @@ DTYPES = {
     "label": np.int8,
     "original": "category",
     "frame": np.int32,
-    "fold": np.int16,
+    "fold": np.int32,
 }
 
 
@@ -29,7 +29,7 @@ def read_folds(path: str | Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; preprocess_data.sh writes it") from error
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise UserError(f"{path}: not a readable table: {error}") from error
+        raise UserError(f"{path}: not a readable table: {one_line(error)}") from error
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; generate_folds writes {','.join(COLUMNS)}")

@@ -65,6 +65,7 @@ def train(options: argparse.Namespace) -> int:
 
     from training.tools.config import read_config
     from training.tools.distributed import join_group
+    from training.tools.optimizers import learning_rate_at_end
     from training.tools.stopping import stop_request
     from training.trainer import Settings, Stopped
 
@@ -102,6 +103,9 @@ def train(options: argparse.Namespace) -> int:
         if trainer.position.epoch >= epochs:
             say(f"{settings.last}: all {epochs} epochs are done; --overwrite trains anew")
             return 0
+
+        if learning_rate_at_end(config.optimizer, config.batches_per_epoch) == 0:
+            say(f"{options.config}: the learning rate is 0 before the end: max_iter is too small for {epochs} epochs")
 
         # --- the epochs ---
         with stop_request() as stop:

@@ -85,6 +85,7 @@ def with_sync_batchnorm(network: nn.Module, sync_batchnorm: type[nn.Module]) -> 
         synced = WithActivation(module.num_features, module.eps, module.momentum, module.affine)
         synced.drop, synced.act = getattr(module, "drop", nn.Identity()), getattr(module, "act", nn.Identity())
         synced.load_state_dict(module.state_dict())
+        synced.weight, synced.bias = module.weight, module.bias  # the very parameters: the optimizer has them already
         return synced
 
     return exchanged(network)

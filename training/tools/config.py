@@ -29,7 +29,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 class Normalize(BaseModel):
     """Mean and standard deviation per RGB channel, for pixels in 0-1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     mean: Triple = IMAGENET_MEAN
     std: tuple[
         Annotated[float, Field(gt=0)],
@@ -108,12 +108,13 @@ def read_config(path: str | Path) -> TrainConfig:
     except FileNotFoundError as error:
         there = ", ".join(sorted(str(other) for other in Path("configs").glob("*.json")))
         raise UserError(f"{path}: no such config{f'; there: {there}' if there else ''}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # wrong JSON and wrong UTF-8 are ValueErrors
         raise UserError(f"{path}: not a readable JSON file: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a config is a JSON object, this is a {type(content).__name__}")
     try:
-        return TrainConfig.model_validate(content)
+        # Strict: "12" is no number and "no" is not false. As JSON, because only there may lists be strict tuples.
+        return TrainConfig.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise UserError(f"{path}: {'; '.join(_complaint(e, content) for e in error.errors())}") from error
 
@@ -129,7 +130,7 @@ def _complaint(error: dict[str, Any], content: dict[str, Any]) -> str:
         location.append(str(part))
     field = ".".join(part for part in location if part != "[key]") or "config"
     if error["type"] == "extra_forbidden":
-        return f"{field}: unknown field, {_nearest(location[-1], _fields_beside(location))}"
+        return f"{field}: unknown field, {_nearest(location[-1], _fields_beside(error['loc']))}"
     if error["type"] == "literal_error" and isinstance(error["input"], str):
         return f"{field}: {error['input']!r} is not one of {error['ctx']['expected']}"
     if error["type"] == "union_tag_invalid":
@@ -139,19 +140,15 @@ def _complaint(error: dict[str, Any], content: dict[str, Any]) -> str:
 
 def _nearest(name: str, valid: list[str]) -> str:
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(valid)}"
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(valid) or 'none'}"
 
 
-def _fields_beside(location: list[str]) -> list[str]:
-    """Names that are valid where the last part of `location` stands, over all kinds of schedule."""
+def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
+    """Names that are valid where the last part of an error's location stands."""
     schema = TrainConfig.model_json_schema()
-    nodes = [schema]
+    node = schema
     for part in location[:-1]:
-        nodes = [child for node in nodes for child in _expanded(node.get("properties", {}).get(part, {}), schema)]
-    return sorted({name for node in nodes for name in node.get("properties", {})})
-
-
-def _expanded(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    if "$ref" in node:
-        return [schema["$defs"][node["$ref"].rpartition("/")[2]]]
-    return [child for option in node.get("oneOf", []) + node.get("anyOf", []) for child in _expanded(option, schema)]
+        schedules = node.get("discriminator", {}).get("mapping", {})
+        node = {"$ref": schedules[part]} if part in schedules else node.get("properties", {}).get(part, {})
+        node = schema["$defs"].get(node.get("$ref", "").rpartition("/")[2], node)
+    return sorted(node.get("properties", {}))

@@ -30,6 +30,13 @@ def create_optimizer(config: OptimizerConfig, network: nn.Module, apex: bool = F
     return optimizer
 
 
+def learning_rate_at_end(config: OptimizerConfig, batches_per_epoch: int) -> float:
+    """The learning rate of a run's last iteration, if its epochs are full."""
+    epochs = config.schedule.epochs
+    end = epochs * batches_per_epoch if config.schedule.mode == "step" else epochs
+    return config.schedule.rate(config.learning_rate, end - 1)
+
+
 def _optimizer(config: OptimizerConfig, parameters: list[dict], apex: bool) -> Optimizer:
     common = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     momentum = {"momentum": config.momentum, "nesterov": config.nesterov}

@@ -191,27 +191,56 @@ def create_train_transforms(size: int = 380, extra: Augmentation | None = None) 
     return A.Compose(
         [
             *added,
-            A.ImageCompression(quality_range=(60, 100), compression_type="jpeg", p=0.5),
+            _compression(p=0.5),
             GaussianNoise(var_limit=(10, 50), p=0.1),
-            A.GaussianBlur(blur_limit=(3, 3), sigma_limit=(0.8, 0.8), p=0.05),
+            _blur(p=0.05),
             A.HorizontalFlip(p=0.5),
             *_resize_and_pad(size),
-            A.OneOf(
-                [
-                    A.RandomBrightnessContrast(
-                        brightness_limit=(-0.2, 0.2), contrast_limit=(-0.2, 0.2), brightness_by_max=True, p=1
-                    ),
-                    FancyPCA(alpha=0.1, p=1),
-                    A.HueSaturationValue(
-                        hue_shift_limit=(-20, 20), sat_shift_limit=(-30, 30), val_shift_limit=(-20, 20), p=1
-                    ),
-                ],
-                p=0.7,
-            ),
-            A.ToGray(num_output_channels=3, method="weighted_average", p=0.2),
+            A.OneOf([_brightness_contrast(p=1), FancyPCA(alpha=0.1, p=1), _hue_saturation_value(p=1)], p=0.7),
+            _gray(p=0.2),
             ShiftScaleRotate(shift_limit=0.1, scale_limit=0.2, rotate_limit=10, p=0.5),
         ]
     )
+
+
+def single_transforms() -> dict[str, A.Compose]:
+    """Each transform by itself and for certain, to be looked at; * marks those that are off unless asked for."""
+    transforms = {
+        "JPEG": _compression(p=1),
+        "noise": GaussianNoise(p=1),
+        "blur": _blur(p=1),
+        "flip": A.HorizontalFlip(p=1),
+        "brightness": _brightness_contrast(p=1),
+        "FancyPCA": FancyPCA(p=1),
+        "hue": _hue_saturation_value(p=1),
+        "gray": _gray(p=1),
+        "shift, turn": ShiftScaleRotate(p=1),
+        "resize 4x*": Resize4xAndBack(p=1),
+        "random crop*": RandomSizedCropNonEmptyMaskIfExists(p=1),
+    }
+    return {name: A.Compose([transform]) for name, transform in transforms.items()}
+
+
+def _compression(p: float) -> A.BasicTransform:
+    return A.ImageCompression(quality_range=(60, 100), compression_type="jpeg", p=p)
+
+
+def _blur(p: float) -> A.BasicTransform:
+    return A.GaussianBlur(blur_limit=(3, 3), sigma_limit=(0.8, 0.8), p=p)
+
+
+def _brightness_contrast(p: float) -> A.BasicTransform:
+    return A.RandomBrightnessContrast(
+        brightness_limit=(-0.2, 0.2), contrast_limit=(-0.2, 0.2), brightness_by_max=True, p=p
+    )
+
+
+def _hue_saturation_value(p: float) -> A.BasicTransform:
+    return A.HueSaturationValue(hue_shift_limit=(-20, 20), sat_shift_limit=(-30, 30), val_shift_limit=(-20, 20), p=p)
+
+
+def _gray(p: float) -> A.BasicTransform:
+    return A.ToGray(num_output_channels=3, method="weighted_average", p=p)
 
 
 def create_val_transforms(size: int = 380) -> A.Compose:

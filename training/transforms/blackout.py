@@ -57,6 +57,7 @@ def _black_line(image: np.ndarray, start: np.ndarray, end: np.ndarray, growth: i
     """`image` with the line black, grown `growth` times by its four neighbours; unchanged if that is 0 times."""
     line = np.zeros(image.shape[:2], np.uint8)
     cv2.line(line, tuple(map(int, start)), tuple(map(int, end)), 1, LINE_THICKNESS)
+    growth = min(growth, sum(image.shape[:2]))  # more fills no more
     if growth:
         line = cv2.dilate(line, CROSS, iterations=growth)
     image = image.copy()

@@ -1,0 +1,170 @@
+"""What a network starts from: chance, a file, or timm's weights; and what is said where they cannot be had."""
+
+import socket
+
+import pytest
+import requests
+import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from common.errors import UserError
+from training.tools.checkpoints import save_checkpoint
+from training.tools.config import NetworkConfig
+from training.zoo.classifiers import create_encoder, create_network
+from training.zoo.initial_weights import initialize
+
+ENCODER = "mobilenetv3_small_050"
+PUBLISHED = "tf_efficientnet_b2_ns"
+OPTIONS = "; --initial-weights FILE takes a file you fetched elsewhere, --initial-weights none trains from random ones"
+
+
+def state_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def network():
+    return create_network("DeepFakeClassifier", ENCODER)
+
+
+@pytest.fixture
+def other():
+    """A network of the same kind with other weights."""
+    return create_network("DeepFakeClassifier", ENCODER)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache, and a hub at a port of this machine where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    return tmp_path / "cache"
+
+
+def refusal(network, encoder, source):
+    """The message with which initial weights are refused, the network being left as it was."""
+    before = state_of(network)
+    with pytest.raises(UserError) as error:
+        initialize(network, encoder, str(source))
+    assert equal(state_of(network), before) and "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_none_leaves_what_was_drawn(network):
+    before = state_of(network)
+    assert initialize(network, ENCODER, "none") == "initial weights: random"
+    assert equal(state_of(network), before)
+
+
+@pytest.mark.parametrize("form", ["pth", "safetensors", "distributed", "checkpoint of the encoder"])
+def test_file_of_an_encoder(network, other, tmp_path, form):
+    path = tmp_path / ("encoder.safetensors" if form == "safetensors" else "encoder.pth")
+    state = other.encoder.state_dict()
+    if form == "safetensors":
+        save_file(state, path)
+    elif form == "distributed":
+        torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    else:
+        torch.save(state if form == "pth" else {"state_dict": state}, path)
+    fc = state_of(network.fc)
+    assert initialize(network, ENCODER, str(path)) == f"initial weights: the encoder from {path}"
+    assert equal(network.encoder.state_dict(), state) and equal(state_of(network.fc), fc)
+
+
+@pytest.mark.parametrize("form", ["own checkpoint", "released checkpoint", "safetensors"])
+def test_file_of_a_whole_network(network, other, tmp_path, form):
+    path = tmp_path / ("net.safetensors" if form == "safetensors" else "net")
+    state = other.state_dict()
+    if form == "own checkpoint":
+        save_checkpoint(path, other, NetworkConfig(encoder=ENCODER), epoch=3)
+    elif form == "released checkpoint":
+        torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}, path)
+    else:
+        save_file(state, path)
+    assert initialize(network, ENCODER, str(path)) == f"initial weights: the network from {path}"
+    assert equal(network.state_dict(), state)
+
+
+@pytest.mark.parametrize(("whole", "what"), [(True, "the network"), (False, "the encoder")])
+def test_file_of_another_encoder_does_not_fit(network, tmp_path, whole, what):
+    other = create_network("DeepFakeClassifier", "mobilenetv3_small_075")
+    torch.save((other if whole else other.encoder).state_dict(), tmp_path / "other.pth")
+    message = refusal(network, ENCODER, tmp_path / "other.pth")
+    assert message.startswith(f"{tmp_path / 'other.pth'}: does not fit {what}: ") and "other shape: " in message
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+@pytest.mark.parametrize("content", [b"no weights", b"", None])
+def test_file_without_weights_is_refused(network, tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert refusal(network, ENCODER, tmp_path / name).startswith(f"{tmp_path / name}: ")
+
+
+def test_file_of_something_else_is_refused(network, tmp_path):
+    torch.save({"weights": torch.ones(3), "epoch": 3}, tmp_path / "net.pth")
+    assert refusal(network, ENCODER, tmp_path / "net.pth").startswith(f"{tmp_path / 'net.pth'}: ")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"), [(PUBLISHED, "tf_efficientnet_b2.ns_jft_in1k"), (ENCODER, "mobilenetv3_small_050")]
+)
+def test_no_connection_is_one_line_with_the_options(hub, encoder, name):
+    message = refusal(create_network("DeepFakeClassifier", encoder), encoder, "imagenet")
+    assert message.startswith(
+        f"ImageNet weights of {name} are not in the cache and cannot be fetched (no connection to "
+    )
+    assert message.endswith(OPTIONS)
+
+
+def test_offline_mode_is_respected(hub, network, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(requests, "head", lambda *args, **kwargs: pytest.fail("asked the hub"))
+    message = refusal(network, ENCODER, "imagenet")
+    assert "cannot be fetched (HF_HUB_OFFLINE is set)" in message and message.endswith(OPTIONS)
+
+
+def test_encoder_without_published_weights_is_told(hub):
+    network = create_network("DeepFakeClassifier", "mobilenetv3_large_075")
+    message = refusal(network, "mobilenetv3_large_075", "imagenet")
+    assert (
+        message
+        == "timm has no ImageNet weights for mobilenetv3_large_075; --initial-weights none trains from random ones"
+    )
+
+
+def cache(folder, repository, state):
+    """Put weights into the hub's cache as if they had been fetched."""
+    entry = folder / f"models--{repository.replace('/', '--')}"
+    (entry / "refs").mkdir(parents=True)
+    (entry / "refs" / "main").write_text("abc")
+    snapshot = entry / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    save_file(state, snapshot / "model.safetensors")
+
+
+def test_published_names_start_from_the_noisy_student_in_the_cache(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    pretrained = create_encoder(PUBLISHED)
+    cache(hub, "timm/tf_efficientnet_b2.ns_jft_in1k", pretrained.state_dict())
+    network = create_network("DeepFakeClassifier", PUBLISHED)
+    fc = state_of(network.fc)
+    assert initialize(network, PUBLISHED, "imagenet") == "initial weights: tf_efficientnet_b2.ns_jft_in1k of timm"
+    assert equal(network.encoder.state_dict(), pretrained.state_dict()) and equal(state_of(network.fc), fc)
+
+
+def test_spoilt_cache_is_one_line_with_the_options(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    cache(hub, "timm/tf_efficientnet_b2.ns_jft_in1k", {"conv_stem.weight": torch.ones(3)})
+    message = refusal(create_network("DeepFakeClassifier", PUBLISHED), PUBLISHED, "imagenet")
+    assert "could not be loaded" in message and message.endswith(OPTIONS)

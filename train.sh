@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The winning recipe: EfficientNet-B7 from five seeds on all folds but fold 0. Run it again after an interruption: it
+# goes on where it was.
+#
+#   train.sh DATA_ROOT NUM_GPUS [options of training.pipelines.train_classifier]
+#
+# NUM_GPUS 0 trains on the CPU. Several machines: the same command on each, NUM_GPUS being each one's own, with NNODES (how
+# many), NODE_RANK (0, 1, ...) and MASTER_ADDR (the first one's address; MASTER_PORT if 29500 is taken) set. SEEDS="111"
+# trains fewer. Checkpoints go to WEIGHTS (weights/), the output of each run to LOGS/b7_<seed> (logs/).
+set -euo pipefail
+
+usage="usage: train.sh DATA_ROOT NUM_GPUS [options of training.pipelines.train_classifier]"
+if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
+    sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "${BASH_SOURCE[0]}"
+    exit 0
+fi
+if (($# < 2)) || ! [[ "$2" =~ ^[0-9]+$ ]]; then
+    echo "$usage" >&2
+    exit 2
+fi
+source "$(dirname -- "${BASH_SOURCE[0]}")/common/find_python.sh"
+
+data_root="$1" gpus="$2"
+shift 2
+program=(-P -m training.pipelines.train_classifier)
+if ((gpus > 1 || ${NNODES:-1} > 1)); then
+    where=(--standalone)
+    if ((${NNODES:-1} > 1)); then
+        where=(--nnodes "$NNODES" --node_rank "${NODE_RANK:?is not set}"
+            --master_addr "${MASTER_ADDR:?is not set}" --master_port "${MASTER_PORT:-29500}")
+    fi
+    program=(-P -m torch.distributed.run "${where[@]}" --nproc_per_node "$((gpus > 0 ? gpus : 1))"
+        -m training.pipelines.train_classifier --distributed)
+fi
+if ((gpus == 0)); then
+    program+=(--gpu cpu)
+fi
+
+# The training runs in the background, so that what asks this script to stop is passed on to it.
+child=
+trap '[[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null' TERM INT
+
+logs="${LOGS:-$here/logs}"
+mkdir -p "$logs"
+for seed in ${SEEDS:-111 555 777 888 999}; do
+    echo "== seed $seed"
+    "$python" "${program[@]}" \
+        --config "$here/configs/b7.json" --data-dir "$data_root" --folds-csv "$data_root/folds.csv" --fold 0 \
+        --seed "$seed" --prefix "b7_${seed}_" --freeze-epochs 0 --test_every 1 --label-smoothing 0.01 \
+        --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
+        > >(tee -a "$logs/b7_$seed") &
+    child=$!
+    code=0
+    wait "$child" || code=$?
+    # A signal ends the waiting, not the training, which first saves its state.
+    while kill -0 "$child" 2>/dev/null; do
+        code=0
+        wait "$child" || code=$?
+    done
+    child=
+    if ((code != 0)); then
+        exit "$code"
+    fi
+done
