@@ -1,20 +1,22 @@
-# make demo: environment, sample videos, prediction, and where to look. make test: the tests.
+# make demo: environment, sample videos, prediction, and where to look. make demo-train: train a small network.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo_data
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo demo-train test lint clean
 
 help:
-	@echo "make setup   a virtual environment in $(VENV) with everything installed"
-	@echo "make demo    sample videos, a prediction on them, and where to look"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and format"
-	@echo "make clean   remove the environment and the demo's files"
+	@echo "make setup        a virtual environment in $(VENV) with everything installed"
+	@echo "make demo         sample videos, a prediction on them, and where to look"
+	@echo "make demo-train   pairs of real and fake videos, a small network trained on them, its plot and its scores"
+	@echo "make test         run the tests"
+	@echo "make lint         check style and format"
+	@echo "make clean        remove the environment and the demo's files"
 
 setup: $(INSTALLED)
 
@@ -38,6 +40,25 @@ demo: setup
 	@echo "Why, face by face:     $(DEMO)/details.jsonl"
 	@echo "The demo's network has random weights: its scores are near 0.5 and mean nothing."
 	@echo "For scores that mean something: ./download_weights.sh, then ./predict_submission.sh VIDEO_FOLDER OUTPUT.csv"
+
+PAIRS := $(DEMO)/pairs
+TRAINED := $(DEMO)/trained
+
+demo-train: setup
+	$(BIN)/python -m demo.training_videos $(PAIRS)
+	./preprocess_data.sh $(PAIRS)
+	mkdir -p $(TRAINED)
+	$(BIN)/python -m training.preview --config configs/small.json --folds-csv $(PAIRS)/folds.csv --out $(TRAINED)/preview.png
+	set -o pipefail; $(BIN)/python -m training.pipelines.train_classifier --config configs/small.json \
+		--initial-weights none --data-dir $(PAIRS) --folds-csv $(PAIRS)/folds.csv --prefix small_ --resume auto \
+		--output-dir $(TRAINED)/weights --logdir $(TRAINED) | tee -a $(TRAINED)/log
+	$(BIN)/python plot_loss.py --log-file $(TRAINED)/log --out $(TRAINED)/loss.png --no-show
+	$(BIN)/python predict_folder.py --test-dir $(PAIRS)/dfdc_train_part_0 --weights-dir $(TRAINED)/weights \
+		--models small_DeepFakeClassifierSRM_resnet10t_0_best_dice --output $(TRAINED)/submission.csv --overwrite
+	@echo
+	@echo "What it trained on:        $(PAIRS) and $(TRAINED)/preview.png"
+	@echo "How it learned:            $(TRAINED)/loss.png"
+	@echo "Held-out videos' scores:   $(TRAINED)/submission.csv ($(PAIRS)/dfdc_train_part_0/metadata.json says which are fake)"
 
 test: setup
 	$(BIN)/python -m pytest

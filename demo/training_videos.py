@@ -2,7 +2,7 @@
 
     python -m demo.training_videos OUT_DIR [--pairs 60] [--seed 777] [--overwrite]
 
-Every pair is a short video of the portrait of `demo.sample_videos` and one fake of it. The pairs differ in the
+Every pair is a short video of the portrait of `demo.portrait` and one fake of it. The pairs differ in the
 camera's place, distance and angle, in light and grain, and in which way the portrait faces. A fake's face has lost the
 grain that the rest of the picture has, which a single frame shows; its colour says nothing, for as many faces become
 brighter as darker. A third of the pairs are in part 0, which is fold 0: enough for validation.
@@ -19,21 +19,8 @@ import numpy as np
 
 from common.errors import Parser, positive_int, run_command
 from common.files import replacing
-from demo.sample_videos import (
-    FACE,
-    MARGIN,
-    SCALE,
-    SampleVideo,
-    check_root,
-    drift,
-    encode,
-    fill_root,
-    film,
-    make_fake_face,
-    make_scene,
-    run_maker,
-    swapped,
-)
+from demo.portrait import FACE, MARGIN, SCALE, drift, encode, film, make_fake_face, make_scene, swapped
+from demo.video_roots import SampleVideo, check_root, fill_root, run_maker
 
 MAX_PAIRS = 1000
 VALIDATION_PART = 0  # every third pair
@@ -117,8 +104,7 @@ def frames(video: SampleVideo, seed: int, num_frames: int = NUM_FRAMES) -> Itera
 
 def write_video(root: Path, video: SampleVideo, seed: int) -> None:
     with replacing(root / video.path) as temporary:
-        # With more threads, one video in dozens comes out with other bytes than the last time.
-        encode(temporary, frames(video, seed), WIDTH, HEIGHT, FPS, threads=1)
+        encode(temporary, frames(video, seed), WIDTH, HEIGHT, FPS)
 
 
 def make_training_root(root: Path, pairs: int = 60, seed: int = 777, overwrite: bool = False) -> list[Path]:

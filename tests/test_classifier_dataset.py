@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader
 
 from tests.generated_crops import HEIGHT, WIDTH, bright_square, make_crops, write_image
 from training.datasets import classifier_dataset
-from training.datasets.classifier_dataset import DeepFakeClassifierDataset, EpochSampler, collate
+from training.datasets.classifier_dataset import DeepFakeClassifierDataset
 from training.datasets.folds import read_folds, split_by_fold
+from training.datasets.loading import EpochSampler, collate, start_worker
 from training.tools.config import IMAGENET_MEAN, IMAGENET_STD, Augmentation, Normalize
-from training.trainer import start_worker
 from training.transforms.albu import create_val_transforms
 
 

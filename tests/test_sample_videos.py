@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from demo import sample_videos
+from demo import portrait, sample_videos
 from demo.sample_videos import VIDEOS, main, make_sample_root
 
 SMALL = {"seconds": 1.0, "width": 640, "height": 360}
@@ -155,7 +155,7 @@ def test_before_encoding_nothing_but_the_face_differs():
 def test_a_fake_paints_over_the_face_and_no_further():
     changed = (painted("519") != painted("004")).any(axis=(0, 3))
     ys, xs = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-    scale, margin = sample_videos.SCALE, sample_videos.MARGIN
+    scale, margin = portrait.SCALE, portrait.MARGIN
     # The portrait's face fills columns 181-268 and rows 62-172; a soft edge may reach a little beyond.
     assert margin + 170 <= xs[0] / scale and xs[-1] / scale <= margin + 279
     assert margin + 51 <= ys[0] / scale and ys[-1] / scale <= margin + 183
@@ -229,8 +229,8 @@ def test_a_failing_encoder_is_reported_in_one_line(tmp_path, monkeypatch, capsys
     def broken(command, **options):
         return real_popen([*command[:-1], "-no_such_option", "1", command[-1]], **options)
 
-    real_popen = sample_videos.subprocess.Popen
-    monkeypatch.setattr(sample_videos.subprocess, "Popen", broken)
+    real_popen = portrait.subprocess.Popen
+    monkeypatch.setattr(portrait.subprocess, "Popen", broken)
     assert main([str(tmp_path), "--seconds", "0.2", "--width", "128", "--height", "72"]) == 1
     message = capsys.readouterr().err.rstrip("\n").splitlines()[-1]
     assert message.startswith("sample_videos: ffmpeg failed on ") and "no_such_option" in message

@@ -1,24 +1,20 @@
 """The training loop: epochs, validation shared by all processes, checkpoints from which a run goes on bit for bit."""
 
 import math
-import multiprocessing
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.memory import keep_freed_memory
-from common.processes import leave_signals_to_parent
-from training.datasets.classifier_dataset import DeepFakeClassifierDataset, EpochSampler, collate
+from training.datasets.classifier_dataset import DeepFakeClassifierDataset
+from training.datasets.loading import EpochSampler, Failures, make_loader
 from training.losses import WeightedLosses, sided_loss
 from training.tools.checkpoints import save_checkpoint
 from training.tools.config import TrainConfig
@@ -31,10 +27,7 @@ from training.tools.schedulers import set_learning_rates
 from training.tools.stopping import StopRequest
 
 NO_BCE = 100.0  # the best bce before there is one, as published
-MOST_FAILURES = 0.01
-FAILURES_SHOWN = 5
 SHOW_EVERY = 10  # iterations between looks at the loss; each look waits for the device
-PREFETCH = 4
 
 
 @dataclass(frozen=True)
@@ -88,33 +81,14 @@ class Trainer:
         self.batch_size = config.optimizer.batch_size
         self.sampler = EpochSampler(training, self.batch_size, group.rank, group.world)
         self.validation_items = [(1, i) for i in range(group.rank, len(validation.rows), group.world)]
-        self.train_loader = self._loader(training, self.batch_size, self.sampler)
-        self.val_loader = self._loader(validation, 2 * self.batch_size, self.validation_items)
+        pinned = group.device.type == "cuda"
+        self.train_loader = make_loader(training, self.batch_size, self.sampler, settings.workers, pinned)
+        self.val_loader = make_loader(validation, 2 * self.batch_size, self.validation_items, settings.workers, pinned)
         self.order = DataOrder.of(training.rows, settings.seed, training.oversample, self.batch_size, group.world)
         self.begin_at(0)
         self.bce_best = NO_BCE
         self.frozen: bool | None = None
         self.saved: Path | None = None
-
-    def _loader(self, dataset: DeepFakeClassifierDataset, batch_size: int, sampler: Any) -> DataLoader:
-        workers = self.settings.workers
-        if workers:
-            # Forked from a server that has no threads yet; it imports once what every worker needs.
-            multiprocessing.set_forkserver_preload(["__main__", __name__])
-        return DataLoader(
-            dataset,
-            batch_size,
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=self.group.device.type == "cuda",
-            persistent_workers=workers > 0,
-            prefetch_factor=PREFETCH if workers else None,
-            multiprocessing_context="forkserver" if workers else None,
-            worker_init_fn=start_worker,
-            # Seeds of the workers are not used; drawing one must not move the generator that dropout draws from.
-            generator=torch.Generator(),
-        )
 
     def run(self) -> None:
         """All epochs that are left. Raises Stopped, UserError, OSError; the last saved state stays."""
@@ -149,7 +123,7 @@ class Trainer:
                 " a smaller optimizer.batch_size will do"
             )
         self.sampler.set(epoch, self.position.batch, batches)
-        failures = _Failures("training", batches * self.batch_size)
+        failures = Failures("training", batches * self.batch_size)
         began_at = self.position.batch
         bar = tqdm(
             total=batches,
@@ -212,7 +186,7 @@ class Trainer:
     def validate(self) -> Verdict | None:
         """The verdict on the validation crops, of which each process scores its share; None on all but the main one."""
         self.network.eval()
-        failures = _Failures("validation", len(self.validation_items))
+        failures = Failures("validation", len(self.validation_items))
         scored: list[tuple[str, str, float, int]] = []
         for batch in tqdm(
             self.val_loader, desc="validation", unit="batch", disable=not self.group.is_main, leave=False
@@ -336,31 +310,3 @@ class Trainer:
         """Loss, fake loss and real loss, averaged over the epoch's batches so far."""
         *losses, count = self.sums.tolist()
         return [loss / count for loss in losses]
-
-
-class _Failures:
-    """Items of an epoch that could not be read: more than one in a hundred end the run."""
-
-    def __init__(self, what: str, expected: int):
-        self.what, self.expected = what, expected
-        self.messages: list[str] = []
-
-    def add(self, batch: Mapping[str, Any]) -> None:
-        for message in batch["failures"]:
-            if not self.messages:
-                tqdm.write(f"{self.what}: left out, cannot be used: {message}")
-            self.messages.append(message)
-        hopeless = batch["lost"] and self.what == "training"
-        if len(self.messages) > MOST_FAILURES * self.expected or hopeless:
-            shown = "; ".join(self.messages[:FAILURES_SHOWN])
-            raise UserError(
-                f"{len(self.messages)} of {self.expected} {self.what} crops cannot be used, more than 1 % or too many"
-                f" in a row; the first: {shown}"
-            )
-
-
-def start_worker(worker: int) -> None:
-    """Begin a worker process of a data loader: one thread, signals left to the parent."""
-    leave_signals_to_parent()
-    cv2.setNumThreads(0)
-    keep_freed_memory()

@@ -1,6 +1,5 @@
 """From a row of folds.csv to a network's input."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from training.datasets.folds import training_order, validation_order
 from training.tools.config import Augmentation, Normalize
@@ -197,45 +196,3 @@ def _normalizing_table(normalize: Normalize) -> np.ndarray:
     """The normalised value of each of 256 pixel values in each channel, (1, 256, 3) float32."""
     values = np.arange(256, dtype=np.float64)[:, None] / 255
     return ((values - normalize.mean) / normalize.std).astype(np.float32)[None]
-
-
-class EpochSampler(Sampler[Key]):
-    """This rank's part of an epoch: every `world`-th item, in whole batches of all ranks together."""
-
-    def __init__(self, dataset: DeepFakeClassifierDataset, batch_size: int, rank: int = 0, world: int = 1):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world = world
-        self.set(0, 0, 0)
-
-    def batches_there(self, epoch: int) -> int:
-        """Whole batches in the epoch; what is left over is dropped."""
-        return len(self.dataset.order(epoch)) // (self.batch_size * self.world)
-
-    def set(self, epoch: int, start: int, end: int) -> None:
-        """What the next iteration yields: the items of the batches `start` to `end` (exclusive) of `epoch`."""
-        self.epoch, self.start, self.end = epoch, start, end
-
-    def __iter__(self) -> Iterator[Key]:
-        items = self.batch_size * self.world
-        return ((self.epoch, i) for i in range(self.start * items + self.rank, self.end * items, self.world))
-
-    def __len__(self) -> int:
-        return (self.end - self.start) * self.batch_size
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """A batch: images (n, 3, h, w), labels (n, 1) float32, valid (n,) bool, img_name list, failures of all items.
-
-    Items without an image are left out; `images` is None if that are all.
-    """
-    batch: dict[str, Any] = {"failures": [message for item in items for message in item["failures"]], "image": None}
-    batch["lost"] = sum("image" not in item for item in items)
-    there = [item for item in items if "image" in item]
-    if there:
-        batch["image"] = torch.stack([item["image"] for item in there])
-        batch["labels"] = torch.tensor([[item["labels"]] for item in there], dtype=torch.float32)
-        batch["valid"] = torch.tensor([item["valid"] for item in there], dtype=torch.bool)
-        batch["img_name"] = [item["img_name"] for item in there]
-    return batch

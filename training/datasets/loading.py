@@ -1,0 +1,112 @@
+"""From a dataset to batches: which items a process takes, the workers that make them, items that cannot be made."""
+
+import multiprocessing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Sampler
+from tqdm import tqdm
+
+from common.errors import UserError
+from common.memory import keep_freed_memory
+from common.processes import leave_signals_to_parent
+from training.datasets.classifier_dataset import DeepFakeClassifierDataset, Key
+
+MOST_FAILURES = 0.01
+FAILURES_SHOWN = 5
+PREFETCH = 4
+
+
+class EpochSampler(Sampler[Key]):
+    """This rank's part of an epoch: every `world`-th item, in whole batches of all ranks together."""
+
+    def __init__(self, dataset: DeepFakeClassifierDataset, batch_size: int, rank: int = 0, world: int = 1):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world = world
+        self.set(0, 0, 0)
+
+    def batches_there(self, epoch: int) -> int:
+        """Whole batches in the epoch; what is left over is dropped."""
+        return len(self.dataset.order(epoch)) // (self.batch_size * self.world)
+
+    def set(self, epoch: int, start: int, end: int) -> None:
+        """What the next iteration yields: the items of the batches `start` to `end` (exclusive) of `epoch`."""
+        self.epoch, self.start, self.end = epoch, start, end
+
+    def __iter__(self) -> Iterator[Key]:
+        items = self.batch_size * self.world
+        return ((self.epoch, i) for i in range(self.start * items + self.rank, self.end * items, self.world))
+
+    def __len__(self) -> int:
+        return (self.end - self.start) * self.batch_size
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch: images (n, 3, h, w), labels (n, 1) float32, valid (n,) bool, img_name list, failures of all items.
+
+    Items without an image are left out; `images` is None if that are all.
+    """
+    batch: dict[str, Any] = {"failures": [message for item in items for message in item["failures"]], "image": None}
+    batch["lost"] = sum("image" not in item for item in items)
+    there = [item for item in items if "image" in item]
+    if there:
+        batch["image"] = torch.stack([item["image"] for item in there])
+        batch["labels"] = torch.tensor([[item["labels"]] for item in there], dtype=torch.float32)
+        batch["valid"] = torch.tensor([item["valid"] for item in there], dtype=torch.bool)
+        batch["img_name"] = [item["img_name"] for item in there]
+    return batch
+
+
+def make_loader(
+    dataset: DeepFakeClassifierDataset, batch_size: int, items: Iterable[Key], workers: int, pinned: bool
+) -> DataLoader:
+    """Batches of the dataset's `items`, made by `workers` processes that stay from epoch to epoch."""
+    if workers:
+        # Forked from a server that has no threads yet; it imports once what every worker needs.
+        multiprocessing.set_forkserver_preload(["__main__", __name__])
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=items,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pinned,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCH if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=start_worker,
+        # Seeds of the workers are not used; drawing one must not move the generator that dropout draws from.
+        generator=torch.Generator(),
+    )
+
+
+def start_worker(worker: int) -> None:
+    """Begin a worker process of a data loader: one thread, signals left to the parent."""
+    leave_signals_to_parent()
+    cv2.setNumThreads(0)
+    keep_freed_memory()
+
+
+class Failures:
+    """Items of an epoch that could not be read: more than one in a hundred end the run."""
+
+    def __init__(self, what: str, expected: int):
+        self.what, self.expected = what, expected
+        self.messages: list[str] = []
+
+    def add(self, batch: Mapping[str, Any]) -> None:
+        for message in batch["failures"]:
+            if not self.messages:
+                tqdm.write(f"{self.what}: left out, cannot be used: {message}")
+            self.messages.append(message)
+        hopeless = batch["lost"] and self.what == "training"
+        if len(self.messages) > MOST_FAILURES * self.expected or hopeless:
+            shown = "; ".join(self.messages[:FAILURES_SHOWN])
+            raise UserError(
+                f"{len(self.messages)} of {self.expected} {self.what} crops cannot be used, more than 1 % or too many"
+                f" in a row; the first: {shown}"
+            )
