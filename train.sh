@@ -2,16 +2,17 @@
 # The winning recipe: EfficientNet-B7 from five seeds on all folds but fold 0. Run it again after an interruption: it
 # goes on where it was.
 #
-#   train.sh DATA_ROOT NUM_GPUS [options of training.pipelines.train_classifier]
-#
-# NUM_GPUS 0 trains on the CPU. Several machines: the same command on each, NUM_GPUS being each one's own, with NNODES (how
-# many), NODE_RANK (0, 1, ...) and MASTER_ADDR (the first one's address; MASTER_PORT if 29500 is taken) set. SEEDS="111"
-# trains fewer. Checkpoints go to WEIGHTS (weights/), the output of each run to LOGS/b7_<seed> (logs/).
+# NUM_GPUS 0 trains on the CPU. Several machines: the same command on each, NUM_GPUS being each one's own, with NNODES
+# (how many), NODE_RANK (0, 1, ...) and MASTER_ADDR (the first one's address; MASTER_PORT if 29500 is taken) set, and
+# the data and the weights on a shared disk. SEEDS="111" trains fewer. Checkpoints go to WEIGHTS (default: weights/), the
+# output of each run to LOGS/b7_<seed> (default: logs/).
 set -euo pipefail
 
 usage="usage: train.sh DATA_ROOT NUM_GPUS [options of training.pipelines.train_classifier]"
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
-    sed -n '2,/^set/{s/^# \{0,1\}//;/^set/d;p}' "${BASH_SOURCE[0]}"
+    echo "$usage"
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    echo "The options: python -m training.pipelines.train_classifier --help"
     exit 0
 fi
 if (($# < 2)) || ! [[ "$2" =~ ^[0-9]+$ ]]; then
@@ -34,6 +35,9 @@ if ((gpus > 1 || ${NNODES:-1} > 1)); then
 fi
 if ((gpus == 0)); then
     program+=(--gpu cpu)
+elif ! "$python" -c 'import torch, sys; sys.exit(torch.cuda.device_count() < int(sys.argv[1]))' "$gpus"; then
+    echo "train.sh: fewer than $gpus GPUs are usable here; NUM_GPUS 0 trains on the CPU" >&2
+    exit 2
 fi
 
 # The training runs in the background, so that what asks this script to stop is passed on to it.
@@ -44,11 +48,14 @@ logs="${LOGS:-$here/logs}"
 mkdir -p "$logs"
 for seed in ${SEEDS:-111 555 777 888 999}; do
     echo "== seed $seed"
+    # tee outlives the signals, so that the last lines are not lost, and is waited for.
+    exec {output}> >(trap '' TERM INT; exec tee -a "$logs/b7_$seed")
+    log=$!
     "$python" "${program[@]}" \
         --config "$here/configs/b7.json" --data-dir "$data_root" --folds-csv "$data_root/folds.csv" --fold 0 \
         --seed "$seed" --prefix "b7_${seed}_" --freeze-epochs 0 --test_every 1 --label-smoothing 0.01 \
         --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
-        > >(tee -a "$logs/b7_$seed") &
+        >&"$output" &
     child=$!
     code=0
     wait "$child" || code=$?
@@ -58,6 +65,8 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
         wait "$child" || code=$?
     done
     child=
+    exec {output}>&-
+    wait "$log" || true
     if ((code != 0)); then
         exit "$code"
     fi

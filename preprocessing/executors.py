@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from common.memory import keep_freed_memory
-from common.processes import leave_signals_to_parent
+from common.processes import leave_signals_to_parent, start_fork_server
 
 Work = Callable[[Any], Any]
 # Items handed out beyond those being worked on, so that no process waits for the parent.
@@ -35,9 +35,7 @@ def run_locally(
     make_work: Callable[[], Work], items: Sequence[Any], workers: int, preload: Sequence[str] = ()
 ) -> Iterator[tuple[Any, Any]]:
     """An executor of processes on this machine. A process that dies costs its item, not the run."""
-    # Workers are forked from a server that imports once and has no threads yet: forking this process could copy locks
-    # that another thread holds. A server that runs already keeps what it has imported.
-    multiprocessing.set_forkserver_preload(["__main__", *preload])
+    start_fork_server(preload)
     suspects: list[Any] = []
     remaining = iter(items)
     while True:

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -13,28 +11,29 @@ import torch
 from tests.training_runs import CONFIG, NAME, command, last_weights, write_config
 from training.pipelines.train_classifier import main
 
-# Enough batches that a run can be caught in the middle of an epoch.
+# Twelve batches an epoch.
 SLOW = {**CONFIG, "batches_per_epoch": 12, "optimizer": {**CONFIG["optimizer"], "batch_size": 1}}
 SLOW["optimizer"]["schedule"] = {"epochs": 2, "params": {"max_iter": 24}}
-PATIENCE = 120  # seconds
+PATIENCE = 180  # seconds
+TRAIN = ("-m", "training.pipelines.train_classifier")
 
 
 @pytest.fixture(scope="module")
-def start(processed, tmp_path_factory, repository):
-    """Starts the command in a process of its own; `folder` takes its weights and logs."""
+def run(processed, tmp_path_factory, repository):
+    """Runs the command in a process of its own; `folder` takes its weights and logs. Returns (exit code, output)."""
     config = write_config(tmp_path_factory.mktemp("config") / "config.json", SLOW)
 
-    def call(folder, *extra, launcher=("-m", "training.pipelines.train_classifier"), stdout=subprocess.PIPE):
-        argv = command(processed, folder, config, "--workers", "1", *extra)
-        environment = {**os.environ, "PYTHONPATH": str(repository)}
-        return subprocess.Popen(
-            [sys.executable, *launcher, *argv],
-            stdout=stdout,
+    def call(folder, *extra, launcher=TRAIN):
+        done = subprocess.run(
+            [sys.executable, *launcher, *command(processed, folder, config, "--workers", "1", *extra)],
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(repository)},
             start_new_session=True,
+            timeout=PATIENCE,
         )
+        return done.returncode, done.stdout
 
     return call
 
@@ -47,16 +46,8 @@ def whole(processed, tmp_path_factory):
     return folder
 
 
-def finish(process):
-    output, _ = process.communicate(timeout=PATIENCE)
-    return output, process.returncode
-
-
-def wait_for(path, process):
-    end = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
-        time.sleep(0.005)
+def interrupted(signal, moment):
+    return ("-m", "tests.interrupted_run", signal, moment)
 
 
 def position(folder):
@@ -69,78 +60,88 @@ def same_weights(one, other):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["terminated", "interrupted"]
+    ("signal", "moment", "code", "stands"),
+    [
+        ("SIGTERM", "0:4", 143, {"epoch": 0, "batch": 5}),
+        ("SIGINT", "0:4", 130, {"epoch": 0, "batch": 5}),
+        ("SIGTERM", "1:0", 143, {"epoch": 1, "batch": 1}),
+        ("SIGTERM", "0:validation", 143, {"epoch": 0, "batch": 12}),
+    ],
+    ids=["terminated", "Ctrl-C", "at the beginning of an epoch", "in validation"],
 )
-def test_signal_saves_in_the_middle_of_an_epoch_and_the_same_command_goes_on(start, whole, tmp_path, number, code):
-    process = start(tmp_path, "--save-every", "2")
-    wait_for(tmp_path / "weights" / f"{NAME}_last", process)
-    os.killpg(process.pid, number)  # to the workers as well, as a terminal or a batch system does
-    output, returned = finish(process)
-    assert returned == code and f"stopped by {number.name} at epoch 0, batch" in output, output
+def test_signal_to_all_processes_loses_nothing(run, whole, tmp_path, signal, moment, code, stands):
+    returned, output = run(tmp_path, launcher=interrupted(signal, moment))
+    assert returned == code and f"stopped by {signal} at epoch {stands['epoch']}" in output, output
     assert "Traceback" not in output
-    assert position(tmp_path)["batch"] >= 2
-    output, returned = finish(start(tmp_path, "--resume", "auto"))
+    assert position(tmp_path) == stands
+    returned, output = run(tmp_path, "--resume", "auto")
     assert returned == 0, output
     assert same_weights(whole, tmp_path)
 
 
-def test_killed_run_goes_on_from_the_last_saved_state(start, whole, tmp_path):
-    process = start(tmp_path, "--save-every", "2")
-    wait_for(tmp_path / "weights" / f"{NAME}_last", process)
-    process.kill()
-    process.communicate(timeout=PATIENCE)
-    assert position(tmp_path) == {"epoch": 0, "batch": position(tmp_path)["batch"]}
-    assert 0 < position(tmp_path)["batch"] < 12
-    output, returned = finish(start(tmp_path, "--resume", "auto", "--save-every", "2"))
-    assert returned == 0 and "resuming" in output, output
+def test_killed_run_goes_on_from_the_last_saved_state(run, whole, tmp_path):
+    # To the group: nothing of it may be left, or this would wait for what it prints.
+    assert run(tmp_path, "--save-every", "2", launcher=interrupted("SIGKILL", "0:5"))[0] == -9
+    assert position(tmp_path) == {"epoch": 0, "batch": 4}
+    returned, output = run(tmp_path, "--resume", "auto", "--save-every", "2")
+    assert returned == 0 and "at epoch 0, batch 4" in output, output
     assert same_weights(whole, tmp_path)
     metrics = [next((folder / "logs").glob("*/metrics.csv")).read_text().splitlines() for folder in (whole, tmp_path)]
     losses = [[line.split(",")[:10] for line in lines] for lines in metrics]
     assert losses[0] == losses[1]
 
 
-def test_workers_end_with_a_killed_run(start, tmp_path):
-    process = start(tmp_path, "--save-every", "2")
-    wait_for(tmp_path / "weights" / f"{NAME}_last", process)
-    process.kill()
-    process.wait()
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("processes of the run are left")
-    process.stdout.close()
+def test_workers_end_with_a_process_that_was_killed(run, tmp_path):
+    killed_alone = (
+        "import os, runpy, signal, sys; from training.trainer import Trainer;"
+        "Trainer.train_step = lambda self, batch: os.kill(os.getpid(), signal.SIGKILL);"
+        "runpy.run_module('training.pipelines.train_classifier', run_name='__main__')"
+    )
+    # The output is read to its end: as long as a worker lives, it holds it open.
+    assert run(tmp_path, launcher=("-c", killed_alone))[0] == -9
 
 
-def test_full_disk_is_one_line_and_the_last_state_is_still_there(start, whole, tmp_path):
+def test_full_disk_is_one_line_and_the_last_state_is_still_there(run, whole, tmp_path):
     shutil.copytree(whole / "weights", tmp_path / "weights")
+    last = tmp_path / "weights" / f"{NAME}_last"
+    content = torch.load(last, weights_only=True)
+    content["training"]["position"] = {"epoch": 1, "batch": 0}
+    torch.save(content, last)
     before = last_weights(tmp_path)
     # A limit on the size of files stands for the disk: it fails in the middle of writing, too.
     limited = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000));"
-        "sys.argv[0] = 'train'; runpy.run_module('training.pipelines.train_classifier', run_name='__main__')"
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000));"
+        "runpy.run_module('training.pipelines.train_classifier', run_name='__main__')"
     )
-    output, code = finish(start(tmp_path, "--overwrite", "--save-every", "2", launcher=("-c", limited)))
-    assert code == 1
+    code, output = run(tmp_path, "--resume", "auto", "--save-every", "2", launcher=("-c", limited))
+    assert code == 1, output
     errors = [line for line in output.splitlines() if "error" in line.lower()]
-    assert len(errors) == 1 and "File too large" in errors[0] and NAME in errors[0], output
+    assert len(errors) == 1 and "File too large" in errors[0], output
     assert all(map(torch.equal, before, last_weights(tmp_path)))
     assert not list((tmp_path / "weights").glob("*.tmp"))
 
 
-def test_two_processes_train_one_network_and_share_validation(start, tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    launcher += ("-m", "training.pipelines.train_classifier", "--distributed")
-    output, code = finish(start(tmp_path, launcher=launcher))
+def test_full_disk_under_the_logs_is_an_error_at_once(tmp_path, repository):
+    full = (
+        "import resource, sys, torch; from pathlib import Path; from training.tools.config import Normalize;"
+        "from training.tools.journal import Journal;"
+        "journal = Journal(Path(sys.argv[1]), 0); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
+        "journal.show_crops(torch.rand(4, 3, 64, 64), Normalize(), 0) or journal.board.flush()"
+    )
+    command = [sys.executable, "-c", full, str(tmp_path)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1 and "OSError: [Errno 27] File too large" in done.stderr.splitlines()[-1]
+    assert "Exception in thread" not in done.stderr
+
+
+def test_two_processes_train_one_network_and_share_validation(run, tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *TRAIN, "--distributed")
+    code, output = run(tmp_path, launcher=launcher)
     assert code == 0, output
     assert "2 processes" in output
     assert sum(line.startswith("fake_loss ") for line in output.splitlines()) == 2
     predictions = next((tmp_path / "logs").glob("*/predictions_0.json")).read_text()
-    assert predictions.count(",") > 0 and '"004": [' in predictions
+    assert '"004": [' in predictions and '"519": [' in predictions
     content = torch.load(tmp_path / "weights" / f"{NAME}_last", weights_only=True)
     assert len(content["training"]["random"]) == 2
     assert content["training"]["order"]["world"] == 2

@@ -70,7 +70,7 @@ def test_nothing_is_learned_from_shuffled_labels(run, repository, root, tmp_path
     with next((tmp_path / "logs").glob("*/metrics.csv")).open(newline="") as file:
         aucs = [float(row["auc"]) for row in csv.DictReader(file)]
     assert len(aucs) == EPOCHS_ON_SHUFFLED
-    assert 0.3 <= aucs[-1] <= 0.7
+    assert 0.3 <= sum(aucs) / len(aucs) <= 0.7
 
 
 def shuffle_labels(folds, out):

@@ -1,6 +1,8 @@
 """The shell scripts: usage, missing arguments, and that they hand on what they were given."""
 
+import itertools
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pytest
 
 from inference.download_weights import RELEASED_MODELS
 
-SCRIPTS = ["predict_submission.sh", "download_weights.sh", "preprocess_data.sh"]
+SCRIPTS = ["predict_submission.sh", "download_weights.sh", "preprocess_data.sh", "train.sh"]
 
 
 def call(repository, script, *arguments, cwd=None, **environment):
@@ -85,4 +87,66 @@ def test_scripts_fail_with_their_command(repository, tmp_path, script):
     failing = tmp_path / "python"
     failing.write_text('#!/bin/sh\n[ "$1" = -c ] || exit 7\n')
     failing.chmod(0o755)
-    assert call(repository, script, "a", "b", PYTHON=str(failing)).returncode == 7
+    done = call(repository, script, "a", "0", PYTHON=str(failing), LOGS=str(tmp_path / "logs"))
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize("arguments", [(), ("root",), ("root", "many"), ("root", "-1")])
+def test_training_wants_a_root_and_a_number_of_gpus(repository, arguments):
+    done = call(repository, "train.sh", *arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+def trained(repository, tmp_path, python, *arguments, **environment):
+    """Arguments of each run that train.sh starts."""
+    done = call(repository, "train.sh", *arguments, PYTHON=python, LOGS=str(tmp_path / "logs"), **environment)
+    assert done.returncode == 0, done.stderr
+    return [run.splitlines()[1:] for run in done.stdout.split("== seed ")[1:]]
+
+
+def test_training_runs_the_published_recipe_with_five_seeds(repository, tmp_path, echoing_python):
+    runs = trained(repository, tmp_path, echoing_python, "my root", "0", "--workers", "3")
+    options = [dict(itertools.pairwise(run)) for run in runs]
+    assert [o["--seed"] for o in options] == ["111", "555", "777", "888", "999"]
+    for o in options:
+        assert o["-m"] == "training.pipelines.train_classifier"
+        assert (o["--data-dir"], o["--folds-csv"], o["--fold"]) == ("my root", "my root/folds.csv", "0")
+        assert (o["--prefix"], o["--config"]) == (f"b7_{o['--seed']}_", str(repository / "configs" / "b7.json"))
+        assert (o["--resume"], o["--freeze-epochs"], o["--test_every"]) == ("auto", "0", "1")
+        assert (o["--label-smoothing"], o["--gpu"], o["--workers"]) == ("0.01", "cpu", "3")
+    assert (tmp_path / "logs" / "b7_888").read_text().splitlines() == runs[3]
+
+
+def test_training_on_several_gpus_and_machines_is_started_by_torchrun(repository, tmp_path, echoing_python):
+    (run,) = trained(repository, tmp_path, echoing_python, "root", "4", SEEDS="111")
+    assert run[run.index("--nproc_per_node") + 1] == "4" and "--standalone" in run and "--distributed" in run
+    machines = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first"}
+    (run,) = trained(repository, tmp_path, echoing_python, "root", "8", SEEDS="111", **machines)
+    values = {"--nnodes": "2", "--node_rank": "1", "--master_addr": "first", "--nproc_per_node": "8"}
+    assert {name: run[run.index(name) + 1] for name in values} == values
+
+
+def test_training_on_several_machines_wants_their_ranks(repository, tmp_path, echoing_python):
+    done = call(repository, "train.sh", "root", "8", PYTHON=echoing_python, LOGS=str(tmp_path), NNODES="2")
+    assert done.returncode != 0 and "NODE_RANK" in done.stderr
+
+
+def test_training_passes_a_request_to_stop_on_and_reports_what_came_of_it(repository, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/bash\n[ "$1" = -c ] && exit 0\ntrap stop=1 TERM\necho ready\n'
+        'while [ -z "$stop" ]; do sleep 0.05; done\necho saved\nexit 143\n'
+    )
+    python.chmod(0o755)
+    process = subprocess.Popen(
+        [str(repository / "train.sh"), "root", "0"],
+        env={**os.environ, "PYTHON": str(python), "LOGS": str(tmp_path / "logs")},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert [process.stdout.readline() for _ in range(2)] == ["== seed 111\n", "ready\n"]
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=60)[0] == "saved\n"
+    assert process.returncode == 143
+    assert (tmp_path / "logs" / "b7_111").read_text() == "ready\nsaved\n"

@@ -84,7 +84,14 @@ class Trainer:
         pinned = group.device.type == "cuda"
         self.train_loader = make_loader(training, self.batch_size, self.sampler, settings.workers, pinned)
         self.val_loader = make_loader(validation, 2 * self.batch_size, self.validation_items, settings.workers, pinned)
-        self.order = DataOrder.of(training.rows, settings.seed, training.oversample, self.batch_size, group.world)
+        self.order = DataOrder.of(
+            training.rows,
+            seed=settings.seed,
+            oversample=training.oversample,
+            batch_size=self.batch_size,
+            world=group.world,
+            batches_per_epoch=config.batches_per_epoch,
+        )
         self.begin_at(0)
         self.bce_best = NO_BCE
         self.frozen: bool | None = None
@@ -98,12 +105,12 @@ class Trainer:
             self._set_frozen(epoch < self.settings.freeze_epochs)
             began = time.monotonic()
             row = self.train_epoch()
-            seconds = time.monotonic() - began
-            row["items_per_second"] = row.pop("items") / seconds
+            items, seconds = row.pop("items"), time.monotonic() - began
+            row["items_per_second"] = items / seconds if items else None
             path = self.settings.output_dir / f"{self.settings.name}_{epoch}"
+            self.save_state()
             if self.group.is_main:
                 save_checkpoint(path, self.network, self.config, epoch + 1, self.bce_best)
-            self.save_state()
             verdict = None
             if (epoch + 1) % self.settings.test_every == 0 or epoch + 1 == epochs:
                 verdict = self.validate()
@@ -186,14 +193,15 @@ class Trainer:
     def validate(self) -> Verdict | None:
         """The verdict on the validation crops, of which each process scores its share; None on all but the main one."""
         self.network.eval()
+        self.group.share_buffers(self.network)
         failures = Failures("validation", len(self.validation_items))
         scored: list[tuple[str, str, float, int]] = []
         for batch in tqdm(
             self.val_loader, desc="validation", unit="batch", disable=not self.group.is_main, leave=False
         ):
             failures.add(batch)
-            if self.stop:  # the state before validation is saved
-                raise Stopped
+            if self.stop:
+                break
             if batch["image"] is None:
                 continue
             images = batch["image"].to(self.group.device, non_blocking=True, memory_format=torch.channels_last)
@@ -203,6 +211,8 @@ class Trainer:
             labels = batch["labels"].flatten().int().tolist()
             names = [name.split("/") for name in batch["img_name"]]
             scored += [(*name, p, label) for name, p, label in zip(names, probabilities, labels, strict=True)]
+        if self.group.any(bool(self.stop)):  # the state before validation is saved
+            raise Stopped
         everybody = self.group.gather(scored)
         return judge([crop for share in everybody for crop in share]) if self.group.is_main else None
 
@@ -226,7 +236,9 @@ class Trainer:
             if verdict
             else "not validated"
         )
-        print(f"epoch {row['epoch']}: loss {row['train_loss']:.5f}, {validated}, {row['items_per_second']:.1f} crops/s")
+        rate = row["items_per_second"]
+        speed = "" if rate is None else f", {rate:.1f} crops/s"
+        print(f"epoch {row['epoch']}: loss {row['train_loss']:.5f}, {validated}{speed}")
         print(f"checkpoint {path}", flush=True)
         if self.journal:
             row["checkpoint"] = str(path)
@@ -236,7 +248,7 @@ class Trainer:
     def save_state(self) -> None:
         """Write `_last`, all processes together. Raises UserError instead where the weights have become useless."""
         sums = self.sums.tolist()
-        if not all(map(math.isfinite, sums)):
+        if self.group.any(not all(map(math.isfinite, sums))):
             kept = f"; the state before is in {self.saved}" if self.saved else ""
             raise UserError(
                 f"the loss of epoch {self.position.epoch} is not finite; a lower learning rate may help{kept}"
@@ -260,7 +272,12 @@ class Trainer:
     def restore(self, state: Mapping[str, Any]) -> list[str]:
         """Go on from the training state of a checkpoint whose weights are loaded; returns remarks on what differs."""
         remarks = []
+        groups = [{key: value for key, value in g.items() if key != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        # Learning rate, momentum and weight decay are what the config says now.
+        for group, values in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update(values)
+        self._set_rates(state["position"]["epoch"], max(state["position"]["batch"] - 1, 0))
         self.precision.load_state_dict(state["scaler"])
         self.begin_at(**state["position"])
         self.sums += torch.tensor(state["sums"], dtype=torch.float64, device=self.group.device)
@@ -282,7 +299,7 @@ class Trainer:
 
     def open_journal(self, folder: Path) -> None:
         """Keep records in `folder` from here on; what it has of epochs that are still to come is dropped."""
-        self.journal = Journal(folder, self.position.epoch, self.position.batch)
+        self.journal = Journal(folder, self.position.epoch)
 
     def begin_at(self, epoch: int, batch: int = 0) -> None:
         """Stand at a batch of an epoch, nothing of the epoch summed up yet."""

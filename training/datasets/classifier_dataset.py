@@ -18,6 +18,7 @@ from training.transforms.self_blending import self_blend
 
 MOST_FAILURES_IN_A_ROW = 100
 VALID_PIXELS, VALID_THRESHOLD = 32, 20
+FARTHEST_POINT = 2**15  # pixels; landmarks are stored as 16-bit numbers
 Key = tuple[int, int]  # epoch, position in the epoch's order
 
 
@@ -164,8 +165,9 @@ class DeepFakeClassifierDataset(Dataset):
             landmarks = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UnreadableCropError(f"{path}: not readable landmarks: {error}") from error
-        if landmarks.shape != (5, 2):
-            raise UnreadableCropError(f"{path}: landmarks of shape {landmarks.shape} instead of (5, 2)")
+        numbers = isinstance(landmarks, np.ndarray) and landmarks.dtype.kind in "iuf"
+        if not numbers or landmarks.shape != (5, 2) or not (np.abs(landmarks.astype(float)) < FARTHEST_POINT).all():
+            raise UnreadableCropError(f"{path}: not five points x, y")
         return landmarks
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:

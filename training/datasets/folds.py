@@ -64,7 +64,8 @@ def split_by_videos(table: pd.DataFrame, videos: Collection[str]) -> tuple[pd.Da
     """
     wanted = set(videos)
     held_out = table["video"].isin(wanted)
-    kin = table["original"].isin(set(table.loc[held_out, "original"].astype(str)))
+    # An original that is held out may have no rows of its own, but fakes.
+    kin = table["original"].isin(wanted | set(table.loc[held_out, "original"].astype(str)))
     training, validation = _both(table[~kin], table[held_out], f"{len(wanted)} videos held out", table)
     return training, validation, sorted(wanted - set(table["video"].cat.categories))
 

@@ -1,6 +1,5 @@
 """From a dataset to batches: which items a process takes, the workers that make them, items that cannot be made."""
 
-import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from common.memory import keep_freed_memory
-from common.processes import leave_signals_to_parent
+from common.processes import leave_signals_to_parent, start_fork_server
 from training.datasets.classifier_dataset import DeepFakeClassifierDataset, Key
 
 MOST_FAILURES = 0.01
@@ -48,7 +47,7 @@ class EpochSampler(Sampler[Key]):
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """A batch: images (n, 3, h, w), labels (n, 1) float32, valid (n,) bool, img_name list, failures of all items.
 
-    Items without an image are left out; `images` is None if that are all.
+    Items without an image are left out; `image` is None if that are all.
     """
     batch: dict[str, Any] = {"failures": [message for item in items for message in item["failures"]], "image": None}
     batch["lost"] = sum("image" not in item for item in items)
@@ -66,8 +65,7 @@ def make_loader(
 ) -> DataLoader:
     """Batches of the dataset's `items`, made by `workers` processes that stay from epoch to epoch."""
     if workers:
-        # Forked from a server that has no threads yet; it imports once what every worker needs.
-        multiprocessing.set_forkserver_preload(["__main__", __name__])
+        start_fork_server([__name__])
     return DataLoader(
         dataset,
         batch_size,

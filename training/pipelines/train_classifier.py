@@ -70,9 +70,14 @@ def train(options: argparse.Namespace) -> int:
     from training.trainer import Settings, Stopped
 
     # --- the recipe, the data and the place in the group ---
-    config = read_config(options.config)
-    training, validation = make_datasets(options, config)
-    group = join_group(options.gpu, options.local_rank, options.distributed)
+    try:
+        config = read_config(options.config)
+        training, validation = make_datasets(options, config)
+        group = join_group(options.gpu, options.local_rank, options.distributed)
+    except UserError:
+        if _is_main():
+            raise
+        return 2  # the main process says it for all
     say: Callable[[str], object] = print if group.is_main else lambda line: None
     name = f"{options.prefix}{config.network}_{config.encoder}_{options.fold}"
     settings = Settings(
@@ -90,7 +95,8 @@ def train(options: argparse.Namespace) -> int:
     resume = _what_to_resume(options, settings.last)
 
     with ExitStack() as stack:
-        stack.callback(group.close)
+        # Not after an error: leaving the group may wait for processes that are waiting for this one.
+        stack.push(lambda kind, *_: group.close() if kind is None else None)
         if group.is_main:
             settings.output_dir.mkdir(parents=True, exist_ok=True)
             lock = settings.output_dir / f".{name}.lock"
@@ -98,10 +104,12 @@ def train(options: argparse.Namespace) -> int:
         torch.backends.cudnn.benchmark = group.device.type == "cuda"
 
         # --- the network and where it stands ---
+        group.agree(resume, "what to resume")
         trainer = _make_trainer(options, config, settings, group, training, validation, resume, say)
+        group.agree(f"{trainer.where()}, best bce {trainer.bce_best}", "where the run stands")
         epochs = config.optimizer.schedule.epochs
         if trainer.position.epoch >= epochs:
-            say(f"{settings.last}: all {epochs} epochs are done; --overwrite trains anew")
+            say(f"{resume}: all {epochs} epochs are done; --overwrite trains anew")
             return 0
 
         if learning_rate_at_end(config.optimizer, config.batches_per_epoch) == 0:
@@ -114,12 +122,24 @@ def train(options: argparse.Namespace) -> int:
                 folder = Path(options.logdir) / f"{options.prefix}{config.encoder}_{options.fold}"
                 trainer.open_journal(folder)
                 stack.callback(trainer.journal.close)
+            if group.is_main and options.overwrite:
+                settings.last.unlink(missing_ok=True)  # an interruption must not bring the old run back
             try:
                 trainer.run()
+            except torch.OutOfMemoryError as error:
+                size = config.optimizer.batch_size
+                raise UserError(
+                    f"a batch of {size} does not fit into the GPU's memory: lower optimizer.batch_size"
+                ) from error
             except Stopped:
                 say(f"stopped by {stop.name} at {trainer.where()}; --resume auto goes on from {settings.last}")
                 return stop.exit_code
     return 0
+
+
+def _is_main() -> bool:
+    """Whether this is the process that speaks for its group, before there is one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def make_datasets(options: argparse.Namespace, config):
@@ -129,7 +149,6 @@ def make_datasets(options: argparse.Namespace, config):
     from training.transforms.face_hull import dlib_is_there
 
     table = read_folds(options.folds_csv)
-    main_process = os.environ.get("RANK", "0") == "0"
     remarks = []
     if options.val_videos:
         ids = read_video_list(options.val_videos)
@@ -154,7 +173,7 @@ def make_datasets(options: argparse.Namespace, config):
             remarks.append(f"{data_dir / folder} is not there: {lost}")
     if not dlib_is_there():
         remarks.append("dlib is not installed: hull blackout and self-blending are off")
-    if main_process:
+    if _is_main():
         for remark in remarks:
             print(remark)
     common = {
@@ -179,12 +198,12 @@ def make_datasets(options: argparse.Namespace, config):
 
 def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
     if options.resume == "auto":
-        return last if last.exists() else None
-    if options.resume:
-        return Path(options.resume)
+        return last if last.exists() and not options.overwrite else None
+    if options.resume and Path(options.resume).absolute() == last.absolute():
+        return last
     if last.exists() and not options.overwrite:
         raise UserError(f"{last} is there from a run before: --resume auto goes on with it, --overwrite begins anew")
-    return None
+    return Path(options.resume) if options.resume else None
 
 
 def _make_trainer(options, config, settings, group, training, validation, resume: Path | None, say):

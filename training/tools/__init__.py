@@ -1,1 +1,1 @@
-"""What training and inference share around the networks: checkpoints."""
+"""What the loop leans on: configs, checkpoints, precision, processes, schedules, records."""

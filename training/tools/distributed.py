@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from common.errors import UserError
 
@@ -46,6 +47,19 @@ class Group:
         dist.all_gather_object(values, value, group=self._control)
         return values
 
+    def share_buffers(self, network: nn.Module) -> None:
+        """Give everybody the main process's running statistics, which differ where batch norms are not synced."""
+        if self.world > 1:
+            for buffer in network.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def agree(self, value: Any, what: str) -> None:
+        """UserError if `value` is not the same in all processes."""
+        values = list(dict.fromkeys(map(str, self.gather(value))))
+        if len(values) > 1:
+            different = " and ".join(values)
+            raise UserError(f"{what} is not the same in all processes: {different}; machines need a shared disk")
+
     def close(self) -> None:
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()
@@ -59,13 +73,21 @@ def join_group(gpu: str, local_rank: int, distributed: bool) -> Group:
     """
     if gpu != "cpu" and not gpu.isdecimal():
         raise UserError(f"--gpu {gpu}: is neither the number of a GPU nor cpu")
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    try:
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        local_rank = int(os.environ.get("LOCAL_RANK", local_rank))
+    except ValueError as error:
+        raise UserError(f"WORLD_SIZE and LOCAL_RANK must be numbers: {error}") from error
     if distributed and "WORLD_SIZE" not in os.environ:
         raise UserError("--distributed: start it with torchrun (train.sh does), which gives each process its rank")
     on_gpu = gpu != "cpu" and torch.cuda.is_available()
     if world == 1:
         return Group(device=_cuda(int(gpu)) if on_gpu else torch.device("cpu"))
-    local_rank = int(os.environ.get("LOCAL_RANK", local_rank))
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set: torchrun (train.sh) sets all of them"
+        )
     device = _cuda(local_rank) if on_gpu else torch.device("cpu")
     dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     control = dist.new_group(backend="gloo") if on_gpu else dist.group.WORLD

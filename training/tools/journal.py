@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,11 @@ GRID_CROPS = 16
 class Journal:
     """The records of one run, in one folder; what it has of epochs from `first_epoch` on is dropped."""
 
-    def __init__(self, folder: Path, first_epoch: int, first_iteration: int):
-        from tensorboardX import SummaryWriter
-
+    def __init__(self, folder: Path, first_epoch: int):
         self.path = folder / "metrics.csv"
         self.rows = [row for row in self._read() if int(row["epoch"]) < first_epoch]
         folder.mkdir(parents=True, exist_ok=True)
-        self.board = SummaryWriter(str(folder), purge_step=first_epoch if first_epoch or first_iteration else None)
+        self.board = _Board(folder, first_epoch)
         self.folder = folder
 
     def _read(self) -> list[dict[str, str]]:
@@ -55,16 +54,16 @@ class Journal:
 
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (normalize.mean, normalize.std))
         pixels = (images[:GRID_CROPS].float().cpu() * std + mean).clamp(0, 1)
-        self.board.add_image("train/crops", make_grid(pixels, nrow=4).numpy(), epoch)
+        self.board.image("train/crops", make_grid(pixels, nrow=4).numpy(), epoch)
 
     def write_epoch(self, row: dict[str, Any], lrs: list[float], verdict: Verdict | None, fold: int) -> None:
         """Record an epoch: `row` holds values of COLUMNS, `verdict` its validation if there was one."""
         epoch = row["epoch"]
-        self.board.add_scalar("train/loss", row["train_loss"], epoch)
-        self.board.add_scalar("train/fake_loss", row["train_fake_loss"], epoch)
-        self.board.add_scalar("train/real_loss", row["train_real_loss"], epoch)
+        self.board.scalar("train/loss", row["train_loss"], epoch)
+        self.board.scalar("train/fake_loss", row["train_fake_loss"], epoch)
+        self.board.scalar("train/real_loss", row["train_real_loss"], epoch)
         for i, lr in enumerate(lrs):
-            self.board.add_scalar(f"group{i}/lr", lr, epoch)
+            self.board.scalar(f"group{i}/lr", lr, epoch)
         if verdict:
             self._write_verdict(verdict, epoch, fold)
         self.board.flush()
@@ -76,9 +75,9 @@ class Journal:
 
     def _write_verdict(self, verdict: Verdict, epoch: int, fold: int) -> None:
         for name in ("bce", "auc", "fake_loss", "real_loss"):
-            self.board.add_scalar(f"val/{name}", getattr(verdict, name), epoch)
+            self.board.scalar(f"val/{name}", getattr(verdict, name), epoch)
         if not math.isnan(verdict.auc):
-            self.board.add_figure("val/roc", _roc_figure(verdict), epoch)
+            self.board.figure("val/roc", _roc_figure(verdict), epoch)
         with replacing(self.folder / f"predictions_{fold}.json") as temporary:
             temporary.write_text(json.dumps({"probs": verdict.probabilities, "targets": verdict.targets}))
 
@@ -86,11 +85,46 @@ class Journal:
         self.board.close()
 
 
+class _Board:
+    """TensorBoard's file, written in this thread: that of tensorboardX's own writer dies of a full disk unheard."""
+
+    def __init__(self, folder: Path, first_epoch: int):
+        from tensorboardX import summary
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self.summary, self.event = summary, Event
+        self.events = EventsWriter(str(folder / "events"))
+        # What a run before wrote of these epochs is hidden.
+        self._add(first_epoch, session_log=SessionLog(status=SessionLog.START))
+
+    def _add(self, step: int, **content: Any) -> None:
+        self.events.write_event(self.event(wall_time=time.time(), step=step, **content))
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        self._add(step, summary=self.summary.scalar(name, value))
+
+    def image(self, name: str, image: np.ndarray, step: int, dataformats: str = "CHW") -> None:
+        self._add(step, summary=self.summary.image(name, image, dataformats=dataformats))
+
+    def figure(self, name: str, figure: Any, step: int) -> None:
+        figure.canvas.draw()
+        self.image(name, np.asarray(figure.canvas.buffer_rgba())[..., :3], step, "HWC")
+
+    def flush(self) -> None:
+        self.events.flush()
+
+    def close(self) -> None:
+        self.events.close()
+
+
 def _roc_figure(verdict: Verdict):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     false_rate, true_rate = roc_points(verdict.targets, verdict.scores)
     figure = Figure(figsize=(5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
     axes.plot(false_rate, true_rate, marker=".")

@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 
 from common.errors import UserError
 
-OPT_LEVELS = ("O0", "O1", "O2", "O3")
 AMP_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 MAX_GRADIENT_NORM = 1.0
 

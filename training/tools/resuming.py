@@ -28,11 +28,12 @@ class DataOrder:
     oversample: bool
     batch_size: int
     world: int
+    batches_per_epoch: int
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, seed: int, oversample: bool, batch_size: int, world: int) -> "DataOrder":
+    def of(cls, rows: pd.DataFrame, **others: Any) -> "DataOrder":
         hashes = pd.util.hash_pandas_object(rows[["video", "file", "label"]], index=False)
-        return cls(hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(), seed, oversample, batch_size, world)
+        return cls(hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest(), **others)
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Names of what is not as in `other`, the dictionary of an order."""
