@@ -42,7 +42,8 @@ fi
 
 # The training runs in the background, so that what asks this script to stop is passed on to it.
 child=
-trap '[[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null' TERM INT
+signalled=
+trap 'signalled=yes; [[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true' TERM INT
 
 logs="${LOGS:-$here/logs}"
 mkdir -p "$logs"
@@ -57,12 +58,12 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
         --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
         >&"$output" &
     child=$!
-    code=0
-    wait "$child" || code=$?
     # A signal ends the waiting, not the training, which first saves its state.
-    while kill -0 "$child" 2>/dev/null; do
+    while :; do
+        signalled=
         code=0
         wait "$child" || code=$?
+        [[ -n "$signalled" ]] || break
     done
     child=
     exec {output}>&-
