@@ -42,8 +42,7 @@ fi
 
 # The training runs in the background, so that what asks this script to stop is passed on to it.
 child=
-signalled=
-trap 'signalled=yes; [[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true' TERM INT
+trap '[[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true' TERM INT
 
 logs="${LOGS:-$here/logs}"
 mkdir -p "$logs"
@@ -58,13 +57,12 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
         --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
         >&"$output" &
     child=$!
-    # A signal ends the waiting, not the training, which first saves its state.
-    while :; do
-        signalled=
-        code=0
-        wait "$child" || code=$?
-        [[ -n "$signalled" ]] || break
+    # Not by `wait`, which a signal ends before the training has saved its state.
+    while kill -0 "$child" 2>/dev/null; do
+        sleep 0.5 || true
     done
+    code=0
+    wait "$child" || code=$?
     child=
     exec {output}>&-
     wait "$log" || true
