@@ -82,7 +82,8 @@ def shrink(frame: np.ndarray, scale: float | None) -> np.ndarray:
 class FaceDetector:
     """MTCNN with facenet-pytorch's weights, finding all faces of a list of frames.
 
-    `scale` None picks the input size from the frame's size, 0.5 reproduces the published artifacts.
+    `scale` None picks the input size from the frame's size, 0.5 reproduces the published artifacts. `pyramid_factor` is
+    the step between the sizes at which faces are looked for; None: facenet-pytorch's.
     Not safe to call from several threads at once.
     """
 
@@ -91,11 +92,12 @@ class FaceDetector:
         thresholds: Sequence[float] = INFERENCE_THRESHOLDS,
         device: "str | torch.device" = "cpu",
         scale: float | None = None,
+        pyramid_factor: float | None = None,
     ):
-        from faces.mtcnn import Mtcnn
+        from faces.mtcnn import SCALE_FACTOR, Mtcnn
 
         self.scale = scale
-        self.mtcnn = Mtcnn(thresholds, MIN_FACE, device)
+        self.mtcnn = Mtcnn(thresholds, MIN_FACE, device, pyramid_factor or SCALE_FACTOR)
         self.batch_pixels = CPU_BATCH_PIXELS if self.mtcnn.device.type == "cpu" else GPU_BATCH_PIXELS
 
     def largest_in_crop(self, crop: np.ndarray) -> Detections:

@@ -25,14 +25,22 @@ LANDMARKS = 5
 class Mtcnn:
     """All faces of equally sized RGB frames: boxes, scores and five landmarks each.
 
-    `thresholds` are those of P-Net, R-Net and O-Net; `min_face` is the smallest face looked for, in pixels.
+    `thresholds` are those of P-Net, R-Net and O-Net; `min_face` is the smallest face looked for, in pixels; `factor`
+    (0-1) is the step from one scale of the image pyramid to the next.
     """
 
-    def __init__(self, thresholds: Sequence[float], min_face: int = 20, device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        thresholds: Sequence[float],
+        min_face: int = 20,
+        device: str | torch.device = "cpu",
+        factor: float = SCALE_FACTOR,
+    ):
         from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
         self.thresholds = tuple(thresholds)
         self.min_face = min_face
+        self.factor = factor
         self.device = torch.device(device)
         self.pnet, self.rnet, self.onet = (
             network().eval().to(self.device, memory_format=torch.channels_last) for network in (PNet, RNet, ONet)
@@ -59,7 +67,7 @@ class Mtcnn:
         """P-Net over an image pyramid: candidate boxes (n, 4), made square, and the frame of each."""
         height, width = sums.shape[1] - 1, sums.shape[2] - 1
         boxes, scores, offsets, image_of = [], [], [], []
-        for scale in _pyramid(min(height, width), self.min_face):
+        for scale in _pyramid(min(height, width), self.min_face, self.factor):
             if PNET_CELL / scale < smallest:
                 continue
             x = _resized(sums, int(height * scale + 1), int(width * scale + 1))
@@ -101,11 +109,11 @@ class Mtcnn:
         return _moved(boxes, offsets, plus=1), probability[sure, 1], points, image_of
 
 
-def _pyramid(shorter_side: int, min_face: int) -> list[float]:
+def _pyramid(shorter_side: int, min_face: int, factor: float) -> list[float]:
     """Scales at which faces from `min_face` pixels up to the shorter side fill P-Net's cell."""
     scales = [PNET_CELL / min_face]
-    while shorter_side * scales[-1] * SCALE_FACTOR >= PNET_CELL:
-        scales.append(scales[-1] * SCALE_FACTOR)
+    while shorter_side * scales[-1] * factor >= PNET_CELL:
+        scales.append(scales[-1] * factor)
     return scales
 
 
