@@ -24,7 +24,13 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common/find_python.sh"
 data_root="$1" gpus="$2"
 shift 2
 program=(-P -m training.pipelines.train_classifier)
+for option in "$@"; do
+    if [[ "$option" == -h || "$option" == --help ]]; then
+        exec "$python" "${program[@]}" --help
+    fi
+done
 if ((gpus > 1 || ${NNODES:-1} > 1)); then
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
     where=(--standalone)
     if ((${NNODES:-1} > 1)); then
         where=(--nnodes "$NNODES" --node_rank "${NODE_RANK:?is not set}"

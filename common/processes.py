@@ -12,13 +12,13 @@ def start_fork_server(preload: Sequence[str]) -> None:
     """Start the server from which workers are forked; it imports `preload` once for all of them.
 
     It has no threads yet: forking this process could copy locks that another thread holds. A server that runs already
-    keeps what it has imported. SIGTERM is left to the parent, as in the workers, which inherit that.
+    keeps what it has imported. SIGTERM and Ctrl-C are left to the parent, as in the workers, which inherit that.
     """
     multiprocessing.set_forkserver_preload(["__main__", *preload])
     if not hasattr(signal, "sigwaitinfo"):
         return
     resource_tracker.ensure_running()  # it would take the signal out of the mask again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

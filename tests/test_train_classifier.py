@@ -179,6 +179,42 @@ def test_other_network_does_not_resume(train, tmp_path):
         )
 
 
+def test_other_optimizer_does_not_resume(train):
+    train()
+    config = {**CONFIG, "optimizer": {**CONFIG["optimizer"], "type": "AdamW"}}
+    with pytest.raises(UserError, match="was trained with SGD, not AdamW; --from-zero"):
+        train("--resume", "auto", config=config)
+    assert train("--resume", "auto", "--from-zero", config=config)[0] == 0
+
+
+def test_resumed_run_takes_the_learning_rate_of_its_config(train, tmp_path):
+    schedule = {"epochs": 1, "params": {"max_iter": 20}}
+    train(config={**CONFIG, "optimizer": {**CONFIG["optimizer"], "schedule": schedule}})
+    train("--resume", "auto", config={**CONFIG, "optimizer": {**CONFIG["optimizer"], "learning_rate": 1e-5}})
+    assert float(rows(tmp_path / "out")[1]["lr"]) == pytest.approx(1e-5 * (1 - 13 / 20) ** 0.9)
+
+
+def test_beginning_anew_removes_what_the_old_run_left(train, tmp_path):
+    train()
+    schedule = {"epochs": 1, "params": {"max_iter": 20}}
+    config = {**CONFIG, "optimizer": {**CONFIG["optimizer"], "schedule": schedule}}
+    train("--resume", "auto", "--overwrite", config=config)
+    assert not (tmp_path / "out" / "weights" / f"{NAME}_1").exists()
+    assert len(rows(tmp_path / "out")) == 1
+    assert len(list((tmp_path / "out" / "logs").rglob("events.out.*"))) == 1
+
+
+def test_prefix_is_no_path(train):
+    with pytest.raises(UserError, match="is the beginning of a name, not a path"):
+        train("--prefix", "../x")
+
+
+def test_network_that_does_not_take_the_size_is_refused(train):
+    config = {**CONFIG, "network": "DeepFakeClassifier", "encoder": "vit_tiny_patch16_224"}
+    with pytest.raises(UserError, match="vit_tiny_patch16_224 does not take 64 pixels"):
+        train(config=config)
+
+
 def test_damaged_state_is_refused(train, tmp_path):
     train()
     last = tmp_path / "out" / "weights" / f"{NAME}_last"
@@ -249,9 +285,7 @@ def test_unreadable_crops_end_the_run_with_the_first_five(processed, tmp_path):
     for path in (root / "crops" / "gtyoqwmdre").glob("*.png"):
         path.write_bytes(b"no image")
     argv = command(root, tmp_path / "out", write_config(tmp_path / "config.json"), "--workers", "0")
-    with pytest.raises(
-        UserError, match=r"training crops cannot be used, more than 1 % .*gtyoqwmdre/\d+_\d\.png: not a"
-    ):
+    with pytest.raises(UserError, match=r"training: \d+ tries to read a crop .*gtyoqwmdre/\d+_\d\.png: not a"):
         main(argv)
 
 

@@ -164,7 +164,7 @@ class DeepFakeClassifierDataset(Dataset):
         try:
             landmarks = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise UnreadableCropError(f"{path}: not readable landmarks: {error}") from error
+            raise UnreadableCropError(f"{path}: not a readable array of landmarks") from error
         numbers = isinstance(landmarks, np.ndarray) and landmarks.dtype.kind in "iuf"
         if not numbers or landmarks.shape != (5, 2) or not (np.abs(landmarks.astype(float)) < FARTHEST_POINT).all():
             raise UnreadableCropError(f"{path}: not five points x, y")

@@ -103,8 +103,8 @@ class Failures:
             self.messages.append(message)
         hopeless = batch["lost"] and self.what == "training"
         if len(self.messages) > MOST_FAILURES * self.expected or hopeless:
-            shown = "; ".join(self.messages[:FAILURES_SHOWN])
+            count, shown = len(self.messages), "; ".join(list(dict.fromkeys(self.messages))[:FAILURES_SHOWN])
             raise UserError(
-                f"{len(self.messages)} of {self.expected} {self.what} crops cannot be used, more than 1 % or too many"
-                f" in a row; the first: {shown}"
+                f"{self.what}: {count} tries to read a crop failed, more than 1 % of {self.expected} or too many in a"
+                f" row; preprocess again, or leave them out of the table; the first: {shown}"
             )

@@ -9,16 +9,18 @@ torchrun, see train.sh.
 """
 
 import argparse
+import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.files import held
 from common.memory import keep_freed_memory
 
 PUBLISHED_WORKERS = 6
+LARGEST_COUNT = 2**31
 
 
 def make_parser() -> Parser:
@@ -98,6 +100,8 @@ def train(options: argparse.Namespace) -> int:
         # Not after an error: leaving the group may wait for processes that are waiting for this one.
         stack.push(lambda kind, *_: group.close() if kind is None else None)
         if group.is_main:
+            if Path(options.prefix).name != options.prefix:
+                raise UserError(f"--prefix {options.prefix}: is the beginning of a name, not a path")
             settings.output_dir.mkdir(parents=True, exist_ok=True)
             lock = settings.output_dir / f".{name}.lock"
             stack.enter_context(held(lock, f"another run is training {settings.output_dir / name}"))
@@ -120,10 +124,10 @@ def train(options: argparse.Namespace) -> int:
             trainer.stop = stop
             if group.is_main:
                 folder = Path(options.logdir) / f"{options.prefix}{config.encoder}_{options.fold}"
+                if options.overwrite:
+                    _remove_run(settings, folder)
                 trainer.open_journal(folder)
                 stack.callback(trainer.journal.close)
-            if group.is_main and options.overwrite:
-                settings.last.unlink(missing_ok=True)  # an interruption must not bring the old run back
             try:
                 trainer.run()
             except torch.OutOfMemoryError as error:
@@ -135,6 +139,17 @@ def train(options: argparse.Namespace) -> int:
                 say(f"stopped by {stop.name} at {trainer.where()}; --resume auto goes on from {settings.last}")
                 return stop.exit_code
     return 0
+
+
+def _remove_run(settings, logs: Path) -> None:
+    """Remove what an earlier run of this name left: nothing of it may be taken for the new one's."""
+    ends = ("last", "best_dice")
+    for path in settings.output_dir.glob(f"{glob.escape(settings.name)}_*"):
+        end = path.name.removeprefix(f"{settings.name}_")
+        if end in ends or end.isdecimal():
+            path.unlink()
+    for path in logs.glob("events.out.tfevents.*"):
+        path.unlink()
 
 
 def _is_main() -> bool:
@@ -161,6 +176,8 @@ def make_datasets(options: argparse.Namespace, config):
         fakes = int(part["label"].sum())
         videos = part["video"].nunique()
         remarks.append(f"{what}: {len(part)} crops of {videos} videos, {len(part) - fakes} real, {fakes} fake")
+        if fakes in (0, len(part)):
+            remarks.append(f"{what} has crops of one class only: its losses tell little")
     data_dir = Path(options.data_dir)
     for folder, lost in (
         (options.crops_dir, None),
@@ -226,6 +243,7 @@ def _make_trainer(options, config, settings, group, training, validation, resume
         network = create_network(config.network, config.encoder)
     except ValueError as error:
         raise UserError(f"{options.config}: {error}") from error
+    _try_out(network, config, options.config)
     content: Mapping = {}
     if resume:
         content = read_checkpoint(resume)
@@ -239,6 +257,10 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     if not resume:
         return trainer
     state = content.get("training")
+    before = _optimizer_type(content)
+    if isinstance(state, Mapping) and before not in (None, config.optimizer.type) and not options.from_zero:
+        now = config.optimizer.type
+        raise UserError(f"{resume}: was trained with {before}, not {now}; --from-zero takes its weights alone")
     if isinstance(state, Mapping) and not options.from_zero:
         try:
             remarks = trainer.restore(state)
@@ -255,9 +277,28 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     return trainer
 
 
+def _try_out(network, config, path: str) -> None:
+    """Run the network once: not every network of timm takes every size. UserError says why it does not."""
+    import torch
+
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, config.size, config.size))
+    except (AssertionError, RuntimeError, ValueError, IndexError) as error:
+        what = f"{config.network} with {config.encoder} does not take {config.size} pixels"
+        raise UserError(f"{path}: {what}: {one_line(error)[:200]}") from error
+
+
+def _optimizer_type(content: Mapping) -> str | None:
+    try:
+        return content["config"]["optimizer"]["type"]
+    except (KeyError, TypeError):
+        return None
+
+
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    if not (text.isdecimal() and int(text) < LARGEST_COUNT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_COUNT - 1}")
     return int(text)
 
 
@@ -267,7 +308,7 @@ def _smoothing(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0-0.5")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
     return value
 
 
