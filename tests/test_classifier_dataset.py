@@ -213,8 +213,8 @@ def spoil(path, content=b"no image"):
         ("crops/004_fake/0_0.png", b"", "empty"),
         ("crops/004_fake/0_0.png", None, "No such file"),
         ("diffs/004_fake/0_0_diff.png", b"no image", "not a readable image"),
-        ("landmarks/004/0_0.npy", b"no array", "not readable landmarks"),
-        ("landmarks/004/0_0.npy", b"", "not readable landmarks"),
+        ("landmarks/004/0_0.npy", b"no array", "not a readable array of landmarks"),
+        ("landmarks/004/0_0.npy", b"", "not a readable array of landmarks"),
     ],
 )
 def test_unreadable_files_are_failures_that_name_them(broken, file, content, reason):
@@ -235,8 +235,8 @@ def test_masks_and_landmarks_of_another_shape_are_failures(broken):
     dataset = dataset_of(broken)
     messages = {message for i in range(24) for message in dataset[0, i]["failures"]}
     assert any("0_0_diff.png: is (49, 40), its crop (50, 40)" in message for message in messages)
-    assert any("0_0.npy: landmarks of shape (4, 2) instead of (5, 2)" in message for message in messages)
-    assert any("10_0.npy: not readable landmarks" in message for message in messages)
+    assert any("0_0.npy: not five points" in message for message in messages)
+    assert any("10_0.npy: not a readable array of landmarks" in message for message in messages)
 
 
 def test_training_replaces_an_unreadable_crop_by_the_next_and_counts_it(broken):
