@@ -79,6 +79,9 @@ def predict_folder(
         checkpoints = []
         for path in paths:
             checkpoints.append(load_checkpoint(path))
+            kind = checkpoints[-1].config.input
+            if kind != "frame":
+                raise UserError(f"{path}: is a network of {kind}s; only those of single frames predict so far")
             say(checkpoints[-1].describe())
         done = results.begin(
             {

@@ -5,20 +5,17 @@
 DATA_ROOT is preprocessed. Prints a table and writes it as <out>/data-loading-<name of the root>.json and .md.
 """
 
-import json
 import os
-import platform
 import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.report import add_out_option, measured_with, write_report
 from common.errors import Parser, UserError, positive_int, run_command
 from common.memory import keep_freed_memory
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("albumentations", "opencv-python-headless", "numpy", "scipy", "scikit-image", "torch", "dlib-bin")
 SIZE = 380
 
@@ -75,8 +72,7 @@ def report(root: Path, figures: dict[str, list[float]]) -> str:
     lines = [
         f"# Training items of {root.name} at {SIZE} pixels, one core",
         "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        measured_with(PACKAGES),
         "",
         "| what | items/s, median | lowest | highest | over published |",
         "|---|---|---|---|---|",
@@ -92,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="benchmarks.data_loading", description="Training items a second on one core.")
     parser.add_argument("root_dir", type=Path, metavar="DATA_ROOT")
     parser.add_argument("--rounds", type=positive_int, default=5, metavar="N", help="the median of N rounds counts")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results", metavar="DIR")
+    add_out_option(parser)
     options = parser.parse_args(argv)
     root = options.root_dir.resolve()
     if not (root / "folds.csv").exists():
@@ -100,11 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     one_core()
     figures = measure(root, options.rounds)
-    text = report(root, figures)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"data-loading-{root.name}.md").write_text(text)
-    (options.out / f"data-loading-{root.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(text)
+    write_report(options.out, f"data-loading-{root.name}", report(root, figures), figures)
     return 0
 
 

@@ -7,7 +7,6 @@ Prints a table and writes it as <out>/preprocessing-<name of the root>.json and 
 
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -16,12 +15,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from benchmarks.report import add_out_option, measured_with, write_report
 from common.errors import Parser, positive_int, run_command
 from preprocessing.data_root import METADATA, read_data_root
 
@@ -115,8 +114,7 @@ def table(source: Path, figures: dict[str, float]) -> str:
     lines = [
         f"# Preprocessing of {source.name}",
         "",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        measured_with(PACKAGES),
         "",
         "| what | seconds | published flow / this |",
         "|---|---|---|",
@@ -137,17 +135,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="benchmarks.preprocessing", description="Preprocessing against the published flow.")
     parser.add_argument("root_dir", type=Path, metavar="DATA_ROOT")
     parser.add_argument("--rounds", type=positive_int, default=1, metavar="N", help="the median of N rounds counts")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results", metavar="DIR")
+    add_out_option(parser)
     options = parser.parse_args(argv)
     source = options.root_dir.resolve()
     with tempfile.TemporaryDirectory() as folder:
         rounds = [measure(source, Path(folder, "round")) for _ in range(options.rounds)]
     figures = {key: statistics.median(figures[key] for figures in rounds) for key in rounds[0]}
-    text = table(source, figures)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"preprocessing-{source.name}.md").write_text(text)
-    (options.out / f"preprocessing-{source.name}.json").write_text(json.dumps({"rounds": rounds}, indent=1) + "\n")
-    print(text)
+    write_report(options.out, f"preprocessing-{source.name}", table(source, figures), {"rounds": rounds})
     return 0
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.preprocessing import REPOSITORY
+from benchmarks.report import add_out_option, write_report
 from common.errors import Parser, run_command
 from common.ffmpeg import ffmpeg_executable
 from demo.sample_videos import make_sample_root
@@ -95,7 +96,7 @@ def _figures(videos: int, seconds: float, memory: float, rate: float) -> dict[st
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="benchmarks.scaling", description="Preprocessing of many and of long videos.")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results", metavar="DIR")
+    add_out_option(parser)
     out = parser.parse_args(argv).out
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -113,10 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = list(next(iter(figures.values())))
     rows = [f"| {name} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |" for name, row in figures.items()]
     text = "\n".join([f"| what | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows]) + "\n"
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "scaling.md").write_text("# Preprocessing of many and of long videos\n\n" + text)
-    (out / "scaling.json").write_text(json.dumps(figures, indent=1) + "\n")
-    print(text)
+    write_report(out, "scaling", "# Preprocessing of many and of long videos\n\n" + text, figures)
     return 0
 
 

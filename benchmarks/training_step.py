@@ -2,23 +2,22 @@
 
     python -m benchmarks.training_step [--encoder tf_efficientnet_b7_ns] [--size 380] [--batch-sizes 12 32 64]
 
-Every variant takes the same steps from the same weights on the same crops, so that the last column, the loss after
-them, shows whether the numbers stay the same. Prints a table and writes <out>/training-step-<device>.json and .md.
+Every variant takes the same steps from the same weights on the same crops, without drop path, so that the last column,
+the loss after them, shows whether the numbers stay the same. On a GPU a single --batch-sizes is doubled until it
+does not fit, and fp32 convolutions are torch's default, TF32. Prints a table and writes
+<out>/training-step-<device>.json and .md.
 """
 
-import json
-import platform
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
+from itertools import count
 
+from benchmarks.report import add_out_option, measured_with, write_report
 from common.errors import Parser, positive_int, run_command
 from common.memory import keep_freed_memory
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 WARM_UP = 3
 
 
@@ -48,6 +47,7 @@ BASE = "plain autocast fp16"
 def measure(variant: Variant, encoder: str, size: int, batch_size: int, steps: int) -> dict[str, float]:
     """Crops a second (median over `steps`), peak GPU memory in GiB and the loss after all steps of one variant."""
     import torch
+    from timm.layers import DropPath
 
     from training.losses import BinaryCrossentropy, sided_loss
     from training.tools.config import TrainConfig
@@ -60,6 +60,9 @@ def measure(variant: Variant, encoder: str, size: int, batch_size: int, steps: i
     torch.manual_seed(777)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     network = create_network("DeepFakeClassifier", encoder).to(device, memory_format=layout).train()
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0  # compiled, it would draw differently
     images = torch.randn(batch_size, 3, size, size).to(device, memory_format=layout)
     labels = (torch.arange(batch_size, device=device) % 2).float()[:, None].clamp(0.01, 0.99)
     optimizer = create_optimizer(TrainConfig().optimizer, network)
@@ -75,7 +78,7 @@ def measure(variant: Variant, encoder: str, size: int, batch_size: int, steps: i
         loss, _, _ = sided_loss(criterion, logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
         precision.backward(loss, optimizer)
-        precision.step(optimizer)
+        precision.step(optimizer, 1.0)
         last = loss.item()  # waits for the device
         seconds.append(time.perf_counter() - start)
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
@@ -90,7 +93,10 @@ def run(encoder: str, size: int, batch_sizes: Sequence[int], steps: int) -> list
 
     rows = []
     for variant in VARIANTS:
-        for batch_size in sorted(batch_sizes):
+        sizes = sorted(batch_sizes)
+        if len(sizes) == 1 and torch.cuda.is_available():
+            sizes = (sizes[0] * 2**k for k in count())
+        for batch_size in sizes:
             try:
                 figures = measure(variant, encoder, size, batch_size, steps)
             except torch.OutOfMemoryError:
@@ -110,7 +116,7 @@ def report(encoder: str, size: int, device: str, rows: list[dict]) -> str:
     lines = [
         f"# One training step of {encoder} at {size} pixels on {device}",
         "",
-        f"Python {platform.python_version()}, torch {version('torch')}, timm {version('timm')}",
+        measured_with(("torch", "timm")),
         "",
         f"| variant | batch | crops/s | over {BASE} | peak GiB | loss after the steps |",
         "|---|---|---|---|---|---|",
@@ -130,21 +136,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--encoder", default="tf_efficientnet_b7_ns", metavar="NAME")
     add("--size", type=positive_int, default=380, metavar="N")
-    add("--batch-sizes", type=positive_int, nargs="+", default=[12, 32, 64, 96], metavar="N")
+    add("--batch-sizes", type=positive_int, nargs="+", default=[12], metavar="N")
     add("--steps", type=positive_int, default=20, metavar="N")
-    add("--out", type=Path, default=REPOSITORY / "benchmarks" / "results", metavar="DIR")
+    add_out_option(parser)
     options = parser.parse_args(argv)
     keep_freed_memory()
     import torch
 
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
     rows = run(options.encoder, options.size, options.batch_sizes, options.steps)
-    text = report(options.encoder, options.size, device, rows)
-    options.out.mkdir(parents=True, exist_ok=True)
     stem = f"training-step-{device.lower().replace(' ', '-')}"
-    (options.out / f"{stem}.md").write_text(text)
-    (options.out / f"{stem}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print(text)
+    write_report(options.out, stem, report(options.encoder, options.size, device, rows), rows)
     return 0
 
 

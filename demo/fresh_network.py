@@ -20,12 +20,12 @@ def write_fresh_network(path: str | Path, encoder: str = ENCODER, size: int = SI
 
     from training.tools.checkpoints import save_checkpoint
     from training.tools.config import NetworkConfig
-    from training.zoo.classifiers import create_network
+    from training.zoo.networks import network_of
 
     config = NetworkConfig(encoder=encoder, size=size)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = create_network(config.network, config.encoder)
+        network = network_of(config)
     save_checkpoint(path, network, config)
 
 

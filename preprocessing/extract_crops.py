@@ -45,7 +45,7 @@ def crop_video(video: Video, original_path: Path, boxes_dir: Path, crops_dir: Pa
             for index, frame in file.frames(index for index in boxes if index < file.frame_count):
                 decoded += 1
                 if scale is None:
-                    scale = _scale_to(frame, video, original_path, outcome)
+                    scale = scale_to(frame, video, original_path, outcome)
                 for actor, box in enumerate(boxes[index] * scale):
                     crop = crop_face(frame, box)
                     if crop.size:
@@ -79,7 +79,7 @@ def read_boxes(path: Path) -> Boxes:
     return boxes
 
 
-def _scale_to(frame: np.ndarray, video: Video, original_path: Path, outcome: Outcome) -> np.ndarray:
+def scale_to(frame: np.ndarray, video: Video, original_path: Path, outcome: Outcome) -> np.ndarray:
     """What to multiply an original's boxes by for this frame's size: (4,), ones unless the sizes differ."""
     if video.original is None:
         return np.ones(4)

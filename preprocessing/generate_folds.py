@@ -22,6 +22,7 @@ COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 PARTS = 50
 N_SPLITS = 16
 SEED = 777
+SUFFIXES = (".png", ".mkv")  # crops and sequences, clips
 Row = tuple[str, str, int, str, int, int]
 
 
@@ -52,9 +53,9 @@ def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_u
 
 
 def _rows_of(video: Video, fold: int, crops_dir: Path) -> Iterator[Row]:
-    for path in (crops_dir / video.id).glob("*_*.png"):
+    for path in (crops_dir / video.id).glob("*_*"):
         frame = path.stem.partition("_")[0]
-        if frame.isdecimal():
+        if frame.isdecimal() and path.suffix in SUFFIXES:
             yield video.id, path.name, int(video.original is not None), video.source, int(frame), fold
 
 

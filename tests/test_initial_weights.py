@@ -55,14 +55,14 @@ def refusal(network, encoder, source):
     """The message with which initial weights are refused, the network being left as it was."""
     before = state_of(network)
     with pytest.raises(UserError) as error:
-        initialize(network, encoder, str(source))
+        initialize(network, NetworkConfig(encoder=encoder), str(source))
     assert equal(state_of(network), before) and "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_none_leaves_what_was_drawn(network):
     before = state_of(network)
-    assert initialize(network, ENCODER, "none") == "initial weights: random"
+    assert initialize(network, NetworkConfig(encoder=ENCODER), "none") == "initial weights: random"
     assert equal(state_of(network), before)
 
 
@@ -77,7 +77,7 @@ def test_file_of_an_encoder(network, other, tmp_path, form):
     else:
         torch.save(state if form == "pth" else {"state_dict": state}, path)
     fc = state_of(network.fc)
-    assert initialize(network, ENCODER, str(path)) == f"initial weights: the encoder from {path}"
+    assert initialize(network, NetworkConfig(encoder=ENCODER), str(path)) == f"initial weights: the encoder from {path}"
     assert equal(network.encoder.state_dict(), state) and equal(state_of(network.fc), fc)
 
 
@@ -91,7 +91,7 @@ def test_file_of_a_whole_network(network, other, tmp_path, form):
         torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}, path)
     else:
         save_file(state, path)
-    assert initialize(network, ENCODER, str(path)) == f"initial weights: the network from {path}"
+    assert initialize(network, NetworkConfig(encoder=ENCODER), str(path)) == f"initial weights: the network from {path}"
     assert equal(network.state_dict(), state)
 
 
@@ -159,7 +159,8 @@ def test_published_names_start_from_the_noisy_student_in_the_cache(hub, monkeypa
     cache(hub, "timm/tf_efficientnet_b2.ns_jft_in1k", pretrained.state_dict())
     network = create_network("DeepFakeClassifier", PUBLISHED)
     fc = state_of(network.fc)
-    assert initialize(network, PUBLISHED, "imagenet") == "initial weights: tf_efficientnet_b2.ns_jft_in1k of timm"
+    said = initialize(network, NetworkConfig(encoder=PUBLISHED), "imagenet")
+    assert said == "initial weights: tf_efficientnet_b2.ns_jft_in1k of timm"
     assert equal(network.encoder.state_dict(), pretrained.state_dict()) and equal(state_of(network.fc), fc)
 
 

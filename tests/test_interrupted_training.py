@@ -123,10 +123,10 @@ def test_full_disk_is_one_line_and_the_last_state_is_still_there(run, whole, tmp
 
 def test_full_disk_under_the_logs_is_an_error_at_once(tmp_path, repository):
     full = (
-        "import resource, sys, torch; from pathlib import Path; from training.tools.config import Normalize;"
+        "import resource, sys, torch; from pathlib import Path;"
         "from training.tools.journal import Journal;"
         "journal = Journal(Path(sys.argv[1]), 0); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-        "journal.show_crops(torch.rand(4, 3, 64, 64), Normalize(), 0) or journal.board.flush()"
+        "journal.show_crops(torch.rand(4, 3, 64, 64), 0) or journal.board.flush()"
     )
     command = [sys.executable, "-c", full, str(tmp_path)]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=PATIENCE)

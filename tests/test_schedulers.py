@@ -79,6 +79,14 @@ def test_poly_ends_at_zero_and_stays_there():
     assert [poly.rate(BASE, t) for t in (20, 21, 1000)] == [0, 0, 0]
 
 
+def test_one_cycle_agrees_with_torch_and_stays_at_its_end():
+    expected = rates_of_torch(lambda optimizer: lr_scheduler.OneCycleLR(optimizer, BASE, total_steps=41), 40)
+    ours = schedule("one_cycle", max_iter=41)
+    assert [ours.rate(BASE, t) for t in range(40)] == pytest.approx(expected, rel=1e-9)
+    assert max(ours.rate(BASE, t) for t in range(41)) <= BASE
+    assert ours.rate(BASE, 1000) == ours.rate(BASE, 40) == pytest.approx(BASE / 25 / 1e4)
+
+
 def one_group(lr=BASE):
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     optimizer.param_groups[0]["initial_lr"] = lr

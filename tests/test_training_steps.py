@@ -205,7 +205,7 @@ def scaled_step(precision, weight, factor):
     """One step on a weight of 1 with the gradient `factor`; returns the norm that the step tells."""
     optimizer = torch.optim.SGD([weight], lr=0.1)
     precision.backward(factor * weight.sum(), optimizer)
-    return precision.step(optimizer)
+    return precision.step(optimizer, 1.0)
 
 
 def test_fp16_gradients_are_scaled_back_before_they_are_clipped():

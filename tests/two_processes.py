@@ -38,7 +38,7 @@ def take_step(group: Group) -> dict[str, dict[str, Tensor]]:
     loss, _, _ = sided_loss(BinaryCrossentropy(), model(images[share]), torch.tensor(LABELS)[share, None])
     precision.backward(loss, optimizer)
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-    precision.step(optimizer)
+    precision.step(optimizer, 1.0)
     return {"gradients": gradients, "weights": network.state_dict()}
 
 

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from common.errors import UserError
-from training.datasets.classifier_dataset import DeepFakeClassifierDataset
+from training.datasets.epoch_dataset import EpochDataset
 from training.datasets.loading import EpochSampler, Failures, make_loader
-from training.losses import WeightedLosses, sided_loss
+from training.families import family_of
 from training.tools.checkpoints import save_checkpoint
 from training.tools.config import TrainConfig
 from training.tools.distributed import Group
@@ -65,19 +65,19 @@ class Trainer:
         network: nn.Module,
         optimizer: Optimizer,
         precision: Precision,
-        training: DeepFakeClassifierDataset,
-        validation: DeepFakeClassifierDataset,
+        training: EpochDataset,
+        validation: EpochDataset,
     ):
         self.config, self.settings, self.group = config, settings, group
         self.journal: Journal | None = None
         self.stop = StopRequest()
         if group.world > 1 and group.device.type == "cuda":
             network = precision.synchronize_batchnorm(network)
-        self.network, self.optimizer = precision.prepare(
-            network.to(group.device, memory_format=torch.channels_last), optimizer
-        )
+        self.family = family_of(config)
+        network = network.to(group.device, memory_format=self.family.memory_format)
+        self.network, self.optimizer = precision.prepare(network, optimizer)
         self.precision = precision
-        self.criterion = WeightedLosses(config.losses)
+        self.criterion = self.family.criterion(config)
         self.batch_size = config.optimizer.batch_size
         self.sampler = EpochSampler(training, self.batch_size, group.rank, group.world)
         self.validation_items = [(1, i) for i in range(group.rank, len(validation.rows), group.world)]
@@ -145,7 +145,7 @@ class Trainer:
                 self._set_rates(epoch, self.position.batch)
                 failures.add(batch)
                 if self.position.batch == began_at and self.journal:
-                    self.journal.show_crops(batch["image"], config.normalize, epoch)
+                    self.journal.show_crops(self.family.pictures(batch["image"], config), epoch)
                 losses = self.train_step(batch)
                 self.sums += torch.stack([*(loss.detach().double() for loss in losses), self.sums.new_ones(())])
                 self.position.batch += 1
@@ -173,20 +173,15 @@ class Trainer:
 
     def train_step(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """One optimizer step on a batch; returns its loss, fake loss and real loss, scalars."""
-        images = batch["image"].to(self.group.device, non_blocking=True, memory_format=torch.channels_last)
-        labels = batch["labels"].to(self.group.device, non_blocking=True)
+        images, labels = (batch[name].to(self.group.device, non_blocking=True) for name in ("image", "labels"))
+        images, targets = self.criterion.prepare(images, labels)
         with self.precision.autocast():
-            logits = self.model(images)
-        logits = logits.float()
-        if self.settings.only_changed_frames:
-            valid = batch["valid"].to(self.group.device)
-            losses = sided_loss(self.criterion, logits[valid], labels[valid], self.config.ohem_samples)
-            losses = (losses[0] + logits.sum() * 0, *losses[1:])  # a batch without a valid item still has a graph
-        else:
-            losses = sided_loss(self.criterion, logits, labels, self.config.ohem_samples)
+            logits = self.model(images.contiguous(memory_format=self.family.memory_format))
+        chosen = batch["valid"].to(self.group.device) if self.settings.only_changed_frames else None
+        losses = self.criterion(logits.float(), targets, chosen)
         self.optimizer.zero_grad(set_to_none=True)
         self.precision.backward(losses[0], self.optimizer)
-        self.precision.step(self.optimizer)
+        self.precision.step(self.optimizer, self.config.gradient_clip)
         return losses
 
     @torch.no_grad()
@@ -204,17 +199,19 @@ class Trainer:
                 break
             if batch["image"] is None:
                 continue
-            images = batch["image"].to(self.group.device, non_blocking=True, memory_format=torch.channels_last)
+            images = batch["image"].to(self.group.device, non_blocking=True)
             with self.precision.autocast():
-                logits = self.network(images)
-            probabilities = torch.sigmoid(logits.float()).flatten().tolist()
+                logits = self.network(images.contiguous(memory_format=self.family.memory_format))
+            probabilities = self.family.probabilities(logits.float()).tolist()
             labels = batch["labels"].flatten().int().tolist()
             names = [name.split("/") for name in batch["img_name"]]
             scored += [(*name, p, label) for name, p, label in zip(names, probabilities, labels, strict=True)]
         if self.group.any(bool(self.stop)):  # the state before validation is saved
             raise Stopped
         everybody = self.group.gather(scored)
-        return judge([crop for share in everybody for crop in share]) if self.group.is_main else None
+        if not self.group.is_main:
+            return None
+        return judge([crop for share in everybody for crop in share], self.family.aggregate)
 
     def _finish_epoch(self, row: dict[str, Any], verdict: Verdict | None, path: Path) -> None:
         """Record the epoch, and keep its weights if they are the best."""
@@ -313,8 +310,9 @@ class Trainer:
             self.network.encoder.eval()
         if frozen == self.frozen:
             return
+        if frozen or self.frozen:
+            self.network.encoder.requires_grad_(not frozen)
         self.frozen = frozen
-        self.network.encoder.requires_grad_(not frozen)
         model = torch.compile(self.network) if self.settings.compile else self.network
         # Wrapped anew: a group's wrapper expects gradients of what was trainable when it was made.
         self.model = self.precision.distribute(model) if self.group.world > 1 else model

@@ -1,42 +1,32 @@
-"""From a row of folds.csv to a network's input."""
+"""From a row of folds.csv to a frame classifier's input."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pandas as pd
-import torch
-from torch.utils.data import Dataset
 
-from training.datasets.folds import training_order, validation_order
+from training.datasets.epoch_dataset import (
+    EpochDataset,
+    UnreadableCropError,
+    normalized,
+    normalizing_table,
+    read_image,
+)
 from training.tools.config import Augmentation, Normalize
 from training.transforms.albu import create_train_transforms, create_val_transforms, seeded
 from training.transforms.blackout import Pair, black_out_half, hardcore_blackout
 from training.transforms.self_blending import self_blend
 
-MOST_FAILURES_IN_A_ROW = 100
 VALID_PIXELS, VALID_THRESHOLD = 32, 20
 FARTHEST_POINT = 2**15  # pixels; landmarks are stored as 16-bit numbers
-Key = tuple[int, int]  # epoch, position in the epoch's order
 
 
-class UnreadableCropError(Exception):
-    """A crop, difference or landmark file that cannot be used; the message names it."""
+class DeepFakeClassifierDataset(EpochDataset):
+    """Crops as normalised tensors: image (3, size, size).
 
-
-class DeepFakeClassifierDataset(Dataset):
-    """Crops as normalised tensors, augmented in mode `train`.
-
-    `dataset[epoch, position]` is a pure function of the rows, the seed and the two numbers, so that any number of
-    workers, in any order, before and after an interruption, make the same items; different ones in every epoch. It is
-
-        image (3, size, size) float32, labels float (1 fake; smoothed in training), img_name "video/file",
-        valid 1 or 0 (a fake with no visible difference), rotations (quarter turns), failures (messages).
-
-    A crop that cannot be read is replaced in training by the next one of the order; after 100 in a row, and always in
-    validation, there are `failures` and no image.
+    `valid` is 0 for a fake that does not visibly differ from its original; `rotations` counts quarter turns.
     """
 
     def __init__(
@@ -55,62 +45,27 @@ class DeepFakeClassifierDataset(Dataset):
         oversample: bool = True,
         padding_part: int = 3,
     ):
-        self.rows = rows
+        super().__init__(rows, mode, seed=seed, label_smoothing=label_smoothing, oversample=oversample)
         self.data_dir = Path(data_dir)
         self.crops_dir = self.data_dir / crops_dir
-        self.training = mode == "train"
         self.augmentation = augmentation or Augmentation()
-        self.seed = seed
-        self.label_smoothing = label_smoothing
         self.hardcore = hardcore
-        self.oversample = oversample
         self.padding_part = padding_part
-        self.transforms = (
-            create_train_transforms(size, self.augmentation) if self.training else create_val_transforms(size)
-        )
-        self.table = _normalizing_table(normalize or Normalize())
-        self._order_of = lru_cache(maxsize=1)(self._compute_order)
+        if self.training:
+            self.transforms = create_train_transforms(size, self.augmentation)
+        else:
+            self.transforms = create_val_transforms(size)
+        self.table = normalizing_table(normalize or Normalize())
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_order_of"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._order_of = lru_cache(maxsize=1)(self._compute_order)
-
-    def order(self, epoch: int) -> np.ndarray:
-        """Row numbers in the order of the epoch, int64; the same in every epoch in validation."""
-        return self._order_of(epoch if self.training else 0)
-
-    def _compute_order(self, epoch: int) -> np.ndarray:
-        if not self.training:
-            return validation_order(len(self.rows), self.seed)
-        return training_order(self.rows["label"].to_numpy(), epoch, self.seed, self.oversample)
-
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        epoch, position = key
-        order = self.order(epoch)
-        failures: list[str] = []
-        for step in range(min(MOST_FAILURES_IN_A_ROW, len(order)) if self.training else 1):
-            row = self.rows.iloc[order[(position + step) % len(order)]]
-            rng = np.random.default_rng([self.seed, epoch, position, step])
-            try:
-                return {**self._item(row, rng), "failures": failures}
-            except UnreadableCropError as error:
-                failures.append(str(error))
-        return {"failures": failures}
-
-    def _item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
+    def item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
         image, mask = self.read(row)
         fake, rotations = bool(row.label), 0
         if self.training:
             image, mask, fake, rotations = self._changed(row, image, mask, rng)
         valid = not fake or np.count_nonzero(mask > VALID_THRESHOLD) > VALID_PIXELS
-        smoothing = self.label_smoothing if self.training else 0
         return {
-            "image": self._tensor(self._transformed(image, mask, rotations, rng)),
-            "labels": min(max(float(fake), smoothing), 1 - smoothing),
-            "img_name": f"{row.video}/{row.file}",
+            "image": normalized(self._transformed(image, mask, rotations, rng), self.table),
+            "labels": self.smoothed(fake),
             "valid": int(valid),
             "rotations": rotations,
         }
@@ -127,13 +82,13 @@ class DeepFakeClassifierDataset(Dataset):
 
     def read(self, row: Any) -> Pair:
         """The crop of a row (h, w, 3) uint8 RGB and where it differs from its original (h, w) uint8, 0 if unknown."""
-        image = _read_image(self.crops_dir / row.video / row.file, cv2.IMREAD_COLOR_RGB)
+        image = read_image(self.crops_dir / row.video / row.file, cv2.IMREAD_COLOR_RGB)
         if not row.label:
             return image, np.zeros(image.shape[:2], np.uint8)
         path = self.data_dir / "diffs" / row.video / f"{Path(row.file).stem}_diff.png"
         if not path.exists():
             return image, np.zeros(image.shape[:2], np.uint8)
-        mask = _read_image(path, cv2.IMREAD_GRAYSCALE)
+        mask = read_image(path, cv2.IMREAD_GRAYSCALE)
         if mask.shape != image.shape[:2]:
             raise UnreadableCropError(f"{path}: is {mask.shape}, its crop {image.shape[:2]} pixels")
         return image, mask
@@ -170,31 +125,9 @@ class DeepFakeClassifierDataset(Dataset):
             raise UnreadableCropError(f"{path}: not five points x, y")
         return landmarks
 
-    def _tensor(self, image: np.ndarray) -> torch.Tensor:
-        # A table is several times faster than arithmetic on every pixel.
-        normalized = cv2.LUT(np.ascontiguousarray(image), self.table)
-        return torch.from_numpy(np.ascontiguousarray(normalized.transpose(2, 0, 1)))
-
-
-def _read_image(path: Path, flags: int) -> np.ndarray:
-    try:
-        encoded = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UnreadableCropError(f"{path}: {error.strerror}") from error
-    image = cv2.imdecode(encoded, flags) if encoded.size else None
-    if image is None:
-        raise UnreadableCropError(f"{path}: {'not a readable image' if encoded.size else 'empty'}")
-    return image
-
 
 def tighter(image: np.ndarray, padding_part: int) -> np.ndarray:
     """`image` (h, w, ...) with a narrower margin: the crop's fifth becomes 0.6 / padding_part of a side."""
     height, width = image.shape[:2]
     cut_h, cut_w = height // 5 - int(0.6 * height / padding_part), width // 5 - int(0.6 * width / padding_part)
     return image[max(cut_h, 0) : height - max(cut_h, 0), max(cut_w, 0) : width - max(cut_w, 0)]
-
-
-def _normalizing_table(normalize: Normalize) -> np.ndarray:
-    """The normalised value of each of 256 pixel values in each channel, (1, 256, 3) float32."""
-    values = np.arange(256, dtype=np.float64)[:, None] / 255
-    return ((values - normalize.mean) / normalize.std).astype(np.float32)[None]

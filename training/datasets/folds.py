@@ -48,16 +48,20 @@ def read_folds(path: str | Path) -> pd.DataFrame:
     return table[list(COLUMNS)].astype(DTYPES)
 
 
-def split_by_fold(table: pd.DataFrame, fold: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Training and validation rows: all folds but `fold`, and every 20th frame of `fold`.
+def split_by_fold(
+    table: pd.DataFrame, fold: int, frame_step: int = VALIDATION_FRAME_STEP
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Training and validation rows: all folds but `fold`, and every `frame_step`-th frame of `fold`.
 
     Raises UserError if either side is empty, naming the folds that there are.
     """
     held_out = table["fold"] == fold
-    return _both(table[~held_out], table[held_out], f"fold {fold} held out", table)
+    return _both(table[~held_out], table[held_out], frame_step, f"fold {fold} held out", table)
 
 
-def split_by_videos(table: pd.DataFrame, videos: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def split_by_videos(
+    table: pd.DataFrame, videos: Collection[str], frame_step: int = VALIDATION_FRAME_STEP
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Training and validation rows and the ids that are in no row; `videos` are held out.
 
     What shares an original with one of them is in neither side. Raises UserError if either side is empty.
@@ -66,12 +70,12 @@ def split_by_videos(table: pd.DataFrame, videos: Collection[str]) -> tuple[pd.Da
     held_out = table["video"].isin(wanted)
     # An original that is held out may have no rows of its own, but fakes.
     kin = table["original"].isin(wanted | set(table.loc[held_out, "original"].astype(str)))
-    training, validation = _both(table[~kin], table[held_out], f"{len(wanted)} videos held out", table)
+    training, validation = _both(table[~kin], table[held_out], frame_step, f"{len(wanted)} videos held out", table)
     return training, validation, sorted(wanted - set(table["video"].cat.categories))
 
 
-def _both(training: pd.DataFrame, validation: pd.DataFrame, how: str, table: pd.DataFrame):
-    validation = validation[validation["frame"] % VALIDATION_FRAME_STEP == 0]
+def _both(training: pd.DataFrame, validation: pd.DataFrame, frame_step: int, how: str, table: pd.DataFrame):
+    validation = validation[validation["frame"] % frame_step == 0]
     for rows, what in ((training, "training"), (validation, "validation")):
         if rows.empty:
             counts = table["fold"].value_counts().sort_index()

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.errors import UserError
 from common.memory import keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
-from training.datasets.classifier_dataset import DeepFakeClassifierDataset, Key
+from training.datasets.epoch_dataset import EpochDataset, Key
 
 MOST_FAILURES = 0.01
 FAILURES_SHOWN = 5
@@ -21,7 +21,7 @@ PREFETCH = 4
 class EpochSampler(Sampler[Key]):
     """This rank's part of an epoch: every `world`-th item, in whole batches of all ranks together."""
 
-    def __init__(self, dataset: DeepFakeClassifierDataset, batch_size: int, rank: int = 0, world: int = 1):
+    def __init__(self, dataset: EpochDataset, batch_size: int, rank: int = 0, world: int = 1):
         self.dataset = dataset
         self.batch_size = batch_size
         self.rank = rank
@@ -60,9 +60,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     return batch
 
 
-def make_loader(
-    dataset: DeepFakeClassifierDataset, batch_size: int, items: Iterable[Key], workers: int, pinned: bool
-) -> DataLoader:
+def make_loader(dataset: EpochDataset, batch_size: int, items: Iterable[Key], workers: int, pinned: bool) -> DataLoader:
     """Batches of the dataset's `items`, made by `workers` processes that stay from epoch to epoch."""
     if workers:
         start_fork_server([__name__])

@@ -81,7 +81,7 @@ def train(options: argparse.Namespace) -> int:
             raise
         return 2  # the main process says it for all
     say: Callable[[str], object] = print if group.is_main else lambda line: None
-    name = f"{options.prefix}{config.network}_{config.encoder}_{options.fold}"
+    name = f"{options.prefix}{config.title}_{options.fold}"
     settings = Settings(
         name=name,
         output_dir=Path(options.output_dir),
@@ -123,7 +123,7 @@ def train(options: argparse.Namespace) -> int:
         with stop_request() as stop:
             trainer.stop = stop
             if group.is_main:
-                folder = Path(options.logdir) / f"{options.prefix}{config.encoder}_{options.fold}"
+                folder = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
                 if options.overwrite:
                     _remove_run(settings, folder)
                 trainer.open_journal(folder)
@@ -159,19 +159,20 @@ def _is_main() -> bool:
 
 def make_datasets(options: argparse.Namespace, config):
     """Training and validation datasets of the options, with a line on what is missing beside the crops."""
-    from training.datasets.classifier_dataset import DeepFakeClassifierDataset
     from training.datasets.folds import read_folds, read_video_list, split_by_fold, split_by_videos
-    from training.transforms.face_hull import dlib_is_there
+    from training.families import check_options, family_of
 
+    family = family_of(config)
+    check_options(config, options)
     table = read_folds(options.folds_csv)
     remarks = []
     if options.val_videos:
         ids = read_video_list(options.val_videos)
-        rows, held_out, unknown = split_by_videos(table, ids)
+        rows, held_out, unknown = split_by_videos(table, ids, family.validation_frame_step)
         if unknown:
             remarks.append(f"{len(unknown)} of {len(ids)} videos of {options.val_videos} have no crops")
     else:
-        rows, held_out = split_by_fold(table, options.fold)
+        rows, held_out = split_by_fold(table, options.fold, family.validation_frame_step)
     for part, what in ((rows, "training"), (held_out, "validation")):
         fakes = int(part["label"].sum())
         videos = part["video"].nunique()
@@ -179,38 +180,13 @@ def make_datasets(options: argparse.Namespace, config):
         if fakes in (0, len(part)):
             remarks.append(f"{what} has crops of one class only: its losses tell little")
     data_dir = Path(options.data_dir)
-    for folder, lost in (
-        (options.crops_dir, None),
-        ("diffs", "no fake counts as visibly changed"),
-        ("landmarks", "eyes, nose and mouth are not blacked out"),
-    ):
-        if not (data_dir / folder).is_dir():
-            if lost is None:
-                raise UserError(f"{data_dir / folder}: no such folder; preprocess_data.sh makes it")
-            remarks.append(f"{data_dir / folder} is not there: {lost}")
-    if not dlib_is_there():
-        remarks.append("dlib is not installed: hull blackout and self-blending are off")
+    if not (data_dir / family.folder_of(options)).is_dir():
+        raise UserError(f"{data_dir / family.folder_of(options)}: no such folder; {family.made_by} makes it")
+    remarks += family.remarks(data_dir)
     if _is_main():
         for remark in remarks:
             print(remark)
-    common = {
-        "data_dir": data_dir,
-        "crops_dir": options.crops_dir,
-        "size": config.size,
-        "normalize": config.normalize,
-        "seed": options.seed,
-        "padding_part": options.padding_part,
-    }
-    training = DeepFakeClassifierDataset(
-        rows,
-        mode="train",
-        augmentation=config.augmentation,
-        label_smoothing=options.label_smoothing,
-        hardcore=not options.no_hardcore,
-        oversample=not options.no_oversample,
-        **common,
-    )
-    return training, DeepFakeClassifierDataset(held_out, mode="val", **common)
+    return family.datasets(config, rows, held_out, options)
 
 
 def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
@@ -231,8 +207,8 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     from training.tools.optimizers import create_optimizer
     from training.tools.precision import choose_precision
     from training.trainer import NO_BCE, Trainer
-    from training.zoo.classifiers import create_network
     from training.zoo.initial_weights import initialize
+    from training.zoo.networks import network_of
 
     precision = choose_precision(
         options.amp_backend, options.opt_level, options.amp_dtype, group.device, mixed=config.fp16
@@ -240,16 +216,16 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     say(f"{group}, {precision}")
     torch.manual_seed(settings.seed)
     try:
-        network = create_network(config.network, config.encoder)
+        network = network_of(config)
     except ValueError as error:
         raise UserError(f"{options.config}: {error}") from error
     _try_out(network, config, options.config)
     content: Mapping = {}
     if resume:
         content = read_checkpoint(resume)
-        load_weights(network, content, resume, f"{config.network} with {config.encoder} of {options.config}")
+        load_weights(network, content, resume, f"{config.description} of {options.config}")
     elif group.is_main:  # the others get these weights when the group is formed
-        say(initialize(network, config.encoder, options.initial_weights))
+        say(initialize(network, config, options.initial_weights))
     # From here on each process draws its own dropout.
     torch.manual_seed(settings.seed + group.rank)
     optimizer = create_optimizer(config.optimizer, network, apex=options.amp_backend == "apex")
@@ -278,14 +254,16 @@ def _make_trainer(options, config, settings, group, training, validation, resume
 
 
 def _try_out(network, config, path: str) -> None:
-    """Run the network once: not every network of timm takes every size. UserError says why it does not."""
+    """Run the network once: not every network takes every size. UserError says why it does not."""
     import torch
+
+    from training.families import family_of
 
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, config.size, config.size))
+            network.eval()(torch.zeros(1, *family_of(config).input_shape(config)))
     except (AssertionError, RuntimeError, ValueError, IndexError) as error:
-        what = f"{config.network} with {config.encoder} does not take {config.size} pixels"
+        what = f"{config.description} does not take {config.size} pixels"
         raise UserError(f"{path}: {what}: {one_line(error)[:200]}") from error
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from common.errors import UserError
-from training.tools.precision import clip_gradients
+from training.tools.optimizers import clip_gradients
 
 MISSING = (
     "--amp-backend apex: NVIDIA's apex with amp is not installed (the package apex of the Python registry is something"
@@ -55,8 +55,8 @@ class ApexPrecision:
         with self.amp.scale_loss(loss, optimizer) as scaled:
             scaled.backward()
 
-    def step(self, optimizer: Optimizer) -> Tensor:
-        norm = clip_gradients(self.amp.master_params(optimizer))
+    def step(self, optimizer: Optimizer, max_norm: float) -> Tensor:
+        norm = clip_gradients(self.amp.master_params(optimizer), max_norm)
         optimizer.step()
         return norm
 

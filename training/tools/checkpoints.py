@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from common.errors import UserError, one_line
 from common.files import replacing, sha256_of
 from training.tools.config import NetworkConfig
-from training.zoo.classifiers import create_network
+from training.zoo.networks import network_of
 
 # The released files may hold NumPy scalars (bce_best), pickled under the module names of NumPy 1 or 2.
 _scalar = np.float64(0).__reduce__()[0]
@@ -46,7 +46,7 @@ class Checkpoint:
     def describe(self) -> str:
         """One line: name, encoder, epoch, beginning of the file's SHA-256."""
         epoch = "unknown epoch" if self.epoch is None else f"epoch {self.epoch}"
-        return f"loaded {self.name}: {self.config.network} {self.config.encoder}, {epoch}, sha256 {self.sha256[:12]}"
+        return f"loaded {self.name}: {self.config.description}, {epoch}, sha256 {self.sha256[:12]}"
 
 
 def save_checkpoint(
@@ -111,10 +111,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     content = read_checkpoint(path)
     config = _config_of(content, path)
     try:
-        network = create_network(config.network, config.encoder)
+        network = network_of(config)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    load_weights(network, content, path, f"{config.network} with {config.encoder}")
+    load_weights(network, content, path, config.description)
     return Checkpoint(
         name=path.name,
         network=network.eval(),

@@ -39,13 +39,34 @@ class Normalize(BaseModel):
 
 
 class NetworkConfig(BaseModel):
-    """A frame classifier and its input. The defaults describe the seven released checkpoints."""
+    """A network and its input. The defaults describe the seven released checkpoints.
+
+    `frames` and `min_probability` (of a track, see faces.tracks) are for clips and sequences.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    input: Literal["frame", "clip", "sequence"] = "frame"
+    frames: PositiveInt = Field(default=1, le=150, description="frames of a clip or sequence")
+    min_probability: Probability = Field(default=0.0, description="tracks less certain than this are left out")
     network: str = "DeepFakeClassifier"
     encoder: str = "tf_efficientnet_b7_ns"
     size: int = Field(default=380, ge=32, le=2048, description="side of the square input, pixels")
     normalize: Normalize = Normalize()
+
+    @property
+    def title(self) -> str:
+        """The network and, unless its name says all, its encoder."""
+        return self.network if self.input == "clip" else f"{self.network}_{self.encoder}"
+
+    @property
+    def short_title(self) -> str:
+        """What the run's folder of logs is named after."""
+        return self.network if self.input == "clip" else self.encoder
+
+    @property
+    def description(self) -> str:
+        """The same in words."""
+        return self.network if self.input == "clip" else f"{self.network} with {self.encoder}"
 
 
 class _Strict(BaseModel):
@@ -84,6 +105,7 @@ class Augmentation(_Strict):
     random_sized_crop: Probability = 0.0
     quarter_turns: Probability = 0.0
     self_blending: Probability = Field(default=0.0, description="share of the real crops that become fakes")
+    shuffled_frames: Probability = Field(default=0.0, description="share of the real sequences put in another order")
 
 
 class TrainConfig(NetworkConfig):
@@ -96,6 +118,8 @@ class TrainConfig(NetworkConfig):
     losses: dict[Literal["BinaryCrossentropy", "FocalLoss"], PositiveFloat] = Field(
         default={"BinaryCrossentropy": 1.0}, min_length=1
     )
+    cutmix: bool = Field(default=False, description="paste a box of one clip into another")
+    gradient_clip: PositiveFloat = Field(default=1.0, description="largest norm of the gradients")
     ohem_samples: PositiveInt | None = Field(default=None, description="hardest items of each side that count")
     augmentation: Augmentation = Augmentation()
 

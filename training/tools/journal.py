@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from common.files import replacing
-from training.tools.config import Normalize
 from training.tools.metrics import Verdict, roc_points
 
 COLUMNS = (
@@ -48,13 +47,11 @@ class Journal:
         with self.path.open(newline="", encoding="utf-8") as file:
             return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
 
-    def show_crops(self, images: torch.Tensor, normalize: Normalize, epoch: int) -> None:
-        """The first augmented crops of an epoch, (n, 3, h, w) normalised, as a picture."""
+    def show_crops(self, pictures: torch.Tensor, epoch: int) -> None:
+        """The first augmented crops of an epoch, (n, 3, h, w) in 0-1, as one picture."""
         from torchvision.utils import make_grid
 
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (normalize.mean, normalize.std))
-        pixels = (images[:GRID_CROPS].float().cpu() * std + mean).clamp(0, 1)
-        self.board.image("train/crops", make_grid(pixels, nrow=4).numpy(), epoch)
+        self.board.image("train/crops", make_grid(pictures[:GRID_CROPS], nrow=4).numpy(), epoch)
 
     def write_epoch(self, row: dict[str, Any], lrs: list[float], verdict: Verdict | None, fold: int) -> None:
         """Record an epoch: `row` holds values of COLUMNS, `verdict` its validation if there was one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+AGGREGATES = {"mean": np.mean, "median": np.median, "max": np.max}
 CLIP = 1e-15  # a probability of exactly 0 or 1 must not make a loss infinite
 
 
@@ -20,18 +21,14 @@ class Verdict:
     real_loss: float
     bce: float
     auc: float
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Mean probability of each video."""
-        return {video: float(np.mean(values)) for video, values in self.probabilities.items()}
+    scores: dict[str, float]  # of each video
 
 
-def judge(crops: Sequence[tuple[str, str, float, int]]) -> Verdict:
+def judge(crops: Sequence[tuple[str, str, float, int]], aggregate: str = "mean") -> Verdict:
     """A verdict from (video, file, P(fake), label) of every crop.
 
-    A video's probability is the mean of its crops; `fake_loss` and `real_loss` are the log losses over the videos of
-    each class and `bce` is their mean, or the only one there is.
+    A video's probability is what `aggregate`, a key of AGGREGATES, makes of its crops'; `fake_loss` and `real_loss`
+    are the log losses over the videos of each class and `bce` is their mean, or the only one there is.
     """
     from sklearn.metrics import log_loss, roc_auc_score
 
@@ -41,7 +38,7 @@ def judge(crops: Sequence[tuple[str, str, float, int]]) -> Verdict:
     for video, _, probability, label in sorted(crops):
         probabilities[video].append(float(probability))
         targets[video] = int(label)
-    scores = np.array([np.mean(values) for values in probabilities.values()])
+    scores = np.array([AGGREGATES[aggregate](values) for values in probabilities.values()])
     labels = np.array(list(targets.values()))
     losses = {}
     for label in (0, 1):
@@ -57,6 +54,7 @@ def judge(crops: Sequence[tuple[str, str, float, int]]) -> Verdict:
         real_loss=losses[0],
         bce=float(np.mean(there)) if there else math.nan,
         auc=float(roc_auc_score(labels, scores)) if both else math.nan,
+        scores=dict(zip(probabilities, scores.tolist(), strict=True)),
     )
 
 

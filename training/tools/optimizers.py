@@ -1,7 +1,9 @@
-"""The optimizers a config can name."""
+"""The optimizers a config can name, and the clipping of what they apply."""
+
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from common.errors import UserError
@@ -60,3 +62,8 @@ def _optimizer(config: OptimizerConfig, parameters: list[dict], apex: bool) -> O
         case "RmsProp":
             return torch.optim.RMSprop(parameters, **common, momentum=config.momentum)
     raise UserError(f"unknown optimizer {config.type!r}")
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale the gradients down to a norm of `max_norm` if it is larger; returns the norm before, a scalar."""
+    return nn.utils.clip_grad_norm_(list(parameters), max_norm)

@@ -1,6 +1,5 @@
 """Number formats of training: what runs in which, and how gradients are scaled, clipped and applied."""
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -9,9 +8,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from common.errors import UserError
+from training.tools.optimizers import clip_gradients
 
 AMP_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-MAX_GRADIENT_NORM = 1.0
 
 
 class Precision(Protocol):
@@ -27,7 +26,7 @@ class Precision(Protocol):
 
     def backward(self, loss: Tensor, optimizer: Optimizer) -> None: ...
 
-    def step(self, optimizer: Optimizer) -> Tensor: ...
+    def step(self, optimizer: Optimizer, max_norm: float) -> Tensor: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -80,13 +79,13 @@ class TorchPrecision:
     def backward(self, loss: Tensor, optimizer: Optimizer) -> None:
         self.scaler.scale(loss).backward()
 
-    def step(self, optimizer: Optimizer) -> Tensor:
-        """Clip the gradients' norm to 1 and apply them; a step whose scaled gradients overflowed is left out.
+    def step(self, optimizer: Optimizer, max_norm: float) -> Tensor:
+        """Clip the gradients' norm and apply them; a step whose scaled gradients overflowed is left out.
 
         Returns the norm before clipping, a scalar on the device.
         """
         self.scaler.unscale_(optimizer)
-        norm = clip_gradients(p for group in optimizer.param_groups for p in group["params"])
+        norm = clip_gradients((p for group in optimizer.param_groups for p in group["params"]), max_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
         return norm
@@ -113,8 +112,3 @@ def choose_precision(
         return ApexPrecision(device, opt_level)
     dtype = AMP_DTYPES[amp_dtype or ("fp16" if device.type == "cuda" else "bf16")]
     return TorchPrecision(device, opt_level, dtype)
-
-
-def clip_gradients(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Scale the gradients down to a norm of 1 if it is larger; returns the norm before, a scalar."""
-    return nn.utils.clip_grad_norm_(list(parameters), MAX_GRADIENT_NORM)

@@ -3,6 +3,7 @@
 Time is the iteration (mode step: epoch * batches_per_epoch + batch) or the epoch (mode epoch).
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
@@ -56,6 +57,13 @@ class ClrParams(_Strict):
     max_lr: PositiveFloat
     step_size_up: PositiveInt = 2000
     step_size_down: PositiveInt | None = None
+
+
+class OneCycleParams(_Strict):
+    max_iter: PositiveInt
+    warm_up: float = Field(default=0.3, gt=0, lt=1, description="share of the iterations in which the rate rises")
+    start_divisor: PositiveFloat = 25.0
+    end_divisor: PositiveFloat = Field(default=1e4, description="the last rate is the first one over this")
 
 
 class ConstantSchedule(_Schedule):
@@ -131,6 +139,26 @@ class ClrSchedule(_Schedule):
         return base + (self.params.max_lr - base) * height
 
 
+class OneCycleSchedule(_Schedule):
+    """Up by a cosine to the base rate, the highest, and down to nearly nothing (Smith and Topin 2018)."""
+
+    type: Literal["one_cycle"]
+    params: OneCycleParams
+
+    def rate(self, base: float, t: int) -> float:
+        first = base / self.params.start_divisor
+        last = first / self.params.end_divisor
+        # As torch's OneCycleLR counts: the highest rate and the last fall on iterations.
+        top = self.params.warm_up * self.params.max_iter - 1
+        if t <= top:
+            return _cosine(first, base, t / top)
+        return _cosine(base, last, min((t - top) / (self.params.max_iter - 1 - top), 1))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+
 Schedule = Annotated[
     ConstantSchedule
     | StepSchedule
@@ -138,7 +166,8 @@ Schedule = Annotated[
     | ExponentialSchedule
     | LinearSchedule
     | PolySchedule
-    | ClrSchedule,
+    | ClrSchedule
+    | OneCycleSchedule,
     Field(discriminator="type"),
 ]
 

@@ -8,41 +8,59 @@ from torch import nn
 
 from common.errors import UserError, one_line
 from training.tools.checkpoints import CheckpointError, load_weights, read_checkpoint
+from training.tools.config import NetworkConfig
 from training.zoo.classifiers import ENCODERS
 
 NOISY_STUDENT = "ns_jft_in1k"
 CONNECT_SECONDS = 10
+ADVICE = "; --initial-weights FILE takes a file you fetched elsewhere, --initial-weights none trains from random ones"
 
 
-def initialize(network: nn.Module, encoder: str, source: str) -> str:
-    """Give `network`, built on `encoder`, its initial weights and say in a line which.
+def initialize(network: nn.Module, config: NetworkConfig, source: str) -> str:
+    """Give the `network` of `config` its initial weights and say in a line which.
 
-    `source` is `imagenet` (timm's weights for the encoder, noisy student for the published names), `none` (as drawn)
-    or a file: weights of the whole network, or of its encoder, as .pth, .safetensors or a checkpoint.
-    Raises UserError where they cannot be had or do not fit.
+    `source` is `imagenet` (timm's weights for the encoder, noisy student for the published names; torchvision's from
+    Kinetics-400 for its 3-D networks), `none` (as drawn) or a file: weights of the whole network, or of its encoder, as
+    .pth, .safetensors or a checkpoint. Raises UserError where they cannot be had or do not fit.
     """
     if source == "none":
         return "initial weights: random"
     if source == "imagenet":
-        return _from_timm(network, encoder)
+        return _from_torchvision(network, config.network) if config.input == "clip" else _from_timm(network, config)
     return _from_file(network, Path(source))
 
 
-def _from_timm(network: nn.Module, encoder: str) -> str:
+def _from_torchvision(network: nn.Module, name: str) -> str:
+    import torchvision
+
+    from training.zoo.clips import TORCHVISION_WEIGHTS
+
+    if name not in TORCHVISION_WEIGHTS:
+        raise UserError(f"nobody publishes weights of {name} by name; --initial-weights takes a file, or none")
+    published = TORCHVISION_WEIGHTS[name]
+    try:
+        found = torchvision.models.get_weight(published).get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{published} could not be fetched ({one_line(error)[:150]}){ADVICE}") from error
+    own = network.state_dict()
+    # Its 400 classes are not ours.
+    network.load_state_dict({key: found[key] if found[key].shape == own[key].shape else own[key] for key in own})
+    return f"initial weights: {published} of torchvision"
+
+
+def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
+    encoder = config.encoder
     name = f"{ENCODERS[encoder][0]}.{NOISY_STUDENT}" if encoder in ENCODERS else encoder
     if not timm.is_model_pretrained(name):
         raise UserError(f"timm has no ImageNet weights for {name}; --initial-weights none trains from random ones")
-    advice = (
-        "; --initial-weights FILE takes a file you fetched elsewhere, --initial-weights none trains from random ones"
-    )
-    config = timm.get_pretrained_cfg(name)
-    reason = _unreachable(config.hf_hub_id) if config.hf_hub_id else None
+    published = timm.get_pretrained_cfg(name)
+    reason = _unreachable(published.hf_hub_id) if published.hf_hub_id else None
     if reason:
-        raise UserError(f"ImageNet weights of {name} are not in the cache and cannot be fetched ({reason}){advice}")
+        raise UserError(f"ImageNet weights of {name} are not in the cache and cannot be fetched ({reason}){ADVICE}")
     try:
         pretrained = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"ImageNet weights of {name} could not be loaded ({one_line(error)[:150]}){advice}") from error
+        raise UserError(f"ImageNet weights of {name} could not be loaded ({one_line(error)[:150]}){ADVICE}") from error
     network.encoder.load_state_dict(pretrained.state_dict(), strict=True)
     return f"initial weights: {name} of timm"
 

@@ -1,0 +1,86 @@
+"""Face clips and face sequences: what the networks that look at several frames are shown of a video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from faces.tracks import assign_faces
+
+# 3-D networks: the union of a track's boxes, cut from every frame.
+CLIP_SIDE = 256
+
+# Sequence networks: SPEC of the published project. Its detector adds 14 of 160 pixels around a face.
+SEQUENCE_THRESHOLDS = (0.9, 0.9, 0.9)
+SEQUENCE_LOOKS, SEQUENCE_FRAMES = 15, 10
+SEQUENCE_SIDE, SEQUENCE_MARGIN = 160, 14
+MOST_SEQUENCES = 3
+DARK = 150
+
+
+def clip_frame(frame: np.ndarray, box: np.ndarray, side: int = CLIP_SIDE) -> np.ndarray:
+    """What `box` (xmin, ymin, xmax, ymax; pixels) shows, black at the right or bottom to a square, (side, side, 3)."""
+    height, width = frame.shape[:2]
+    left, top = (max(int(edge), 0) for edge in box[:2])
+    right, bottom = min(int(np.ceil(box[2])), width), min(int(np.ceil(box[3])), height)
+    if right <= left or bottom <= top:
+        return np.zeros((side, side, 3), np.uint8)
+    longer = max(right - left, bottom - top)
+    square = np.zeros((longer, longer, 3), np.uint8)
+    square[: bottom - top, : right - left] = frame[top:bottom, left:right]
+    interpolation = cv2.INTER_AREA if longer > side else cv2.INTER_LINEAR
+    return square if longer == side else cv2.resize(square, (side, side), interpolation=interpolation)
+
+
+def sequence_looks(num_frames: int) -> list[int]:
+    """The frames of a video in which the faces for sequences are looked for."""
+    first = min(1, max(num_frames - 1, 0))
+    return np.unique(np.linspace(first, num_frames - 1, SEQUENCE_LOOKS).astype(int)).tolist()
+
+
+def brightened(frame: np.ndarray) -> np.ndarray:
+    """A frame (h, w, 3) uint8 whose brightest value is under 150 with that value stretched to 255."""
+    brightest = int(frame.max(initial=0))
+    if not 0 < brightest < DARK:
+        return frame
+    return cv2.LUT(frame, np.minimum(np.arange(256) * 255 // brightest, 255).astype(np.uint8))
+
+
+def sequence_face(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The face of a sequence, (160, 160, 3) uint8: the box with its margin, stretched to a square."""
+    height, width = frame.shape[:2]
+    around = np.array([box[2] - box[0], box[3] - box[1]]) * SEQUENCE_MARGIN / (SEQUENCE_SIDE - SEQUENCE_MARGIN) / 2
+    left, top = (max(int(edge), 0) for edge in box[:2] - around)
+    right, bottom = (int(edge) for edge in np.minimum(box[2:] + around, (width, height)))
+    if right <= left or bottom <= top:
+        return np.zeros((SEQUENCE_SIDE, SEQUENCE_SIDE, 3), np.uint8)
+    return cv2.resize(frame[top:bottom, left:right], (SEQUENCE_SIDE, SEQUENCE_SIDE), interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True)
+class FaceSequence:
+    """One face in SEQUENCE_FRAMES frames of a video: their numbers and its box in each, (n, 4)."""
+
+    frames: list[int]
+    boxes: np.ndarray
+
+
+def choose_sequences(frames: Sequence[int], boxes: Sequence[np.ndarray]) -> list[FaceSequence]:
+    """The faces of a video that are seen in enough of `frames`, each with its `boxes` (k, 4); the steadiest first.
+
+    Three if at least ten frames have exactly three faces, else two if as many have two, else one.
+    """
+    counts = [len(found) for found in boxes]
+    wanted = next((k for k in range(MOST_SEQUENCES, 1, -1) if counts.count(k) >= SEQUENCE_FRAMES), 1)
+    seen: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for frame, found, numbers in zip(frames, boxes, assign_faces(frames, boxes), strict=True):
+        for box, number in zip(found, numbers, strict=True):
+            seen.setdefault(int(number), []).append((frame, box))
+    steady = [faces for faces in seen.values() if len(faces) >= SEQUENCE_FRAMES]
+    steady.sort(key=len, reverse=True)
+    chosen = []
+    for faces in steady[:wanted]:
+        places = np.linspace(0, len(faces) - 1, SEQUENCE_FRAMES).astype(int)
+        chosen.append(FaceSequence([faces[i][0] for i in places], np.stack([faces[i][1] for i in places])))
+    return chosen

@@ -1,0 +1,158 @@
+"""Step 6: tracks of the originals, clips and sequences of all videos, and their tables."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from faces.clips import (
+    CLIP_SIDE,
+    SEQUENCE_FRAMES,
+    SEQUENCE_SIDE,
+    brightened,
+    choose_sequences,
+    clip_frame,
+    sequence_face,
+    sequence_looks,
+)
+from faces.video import VideoFile
+from preprocessing import extract_clips
+from preprocessing.extract_clips import read_tracks
+from preprocessing.runner import StageError
+from tests.conftest import read_csv
+
+
+@pytest.fixture(scope="module")
+def clipped(tmp_path_factory):
+    """A root of two pairs in two folds after step 6, and what the command printed."""
+    from demo.training_videos import make_training_root
+
+    root = tmp_path_factory.mktemp("clipped") / "root"
+    make_training_root(root, pairs=2)
+    assert extract_clips.main(["--root-dir", str(root), "--workers", "2"]) == 0
+    return root
+
+
+def frames_of(path):
+    with VideoFile(path) as file:
+        return [frame for _, frame in file.frames(range(file.frame_count))]
+
+
+def test_every_video_has_a_clip_of_its_whole_length_and_a_sequence(clipped):
+    _, *rows = read_csv(clipped / "clips.csv")
+    assert len(rows) == 4 and {row[2] for row in rows} == {"0", "1"}
+    for video, file, *_ in rows:
+        frames = frames_of(clipped / "clips" / video / file)
+        assert len(frames) == 54 and frames[0].shape == (CLIP_SIDE, CLIP_SIDE, 3)
+    _, *rows = read_csv(clipped / "sequences.csv")
+    assert len(rows) == 4
+    for video, file, *_ in rows:
+        strip = cv2.imread(str(clipped / "sequences" / video / file))
+        assert strip.shape == (SEQUENCE_SIDE, SEQUENCE_FRAMES * SEQUENCE_SIDE, 3)
+
+
+def test_clips_show_the_face_at_nearly_no_loss(clipped):
+    _, (video, file, *_), *_ = read_csv(clipped / "clips.csv")
+    original = read_csv(clipped / "clips.csv")[1][3]
+    track = json.loads((clipped / "tracks" / f"{original}.json").read_text())["clips"]["0"][0]
+    source = frames_of(next(clipped.glob(f"dfdc_train_part_*/{video}.mp4")))
+    stored = frames_of(clipped / "clips" / video / file)
+    expected = [clip_frame(frame, np.array(track["box"])) for frame in source]
+    differences = [np.abs(a.astype(int) - b).mean() for a, b in zip(stored, expected, strict=True)]
+    assert max(differences) < 2.5
+
+
+def test_step_resumes_and_redoes_what_is_missing(clipped, tmp_path, capsys):
+    root = shutil.copytree(clipped, tmp_path / "root")
+    video = read_csv(root / "clips.csv")[1][0]
+    shutil.rmtree(root / "sequences" / video)
+    capsys.readouterr()
+    assert extract_clips.main(["--root-dir", str(root)]) == 0
+    output = capsys.readouterr().out
+    assert "track_faces: 0 done, 2 skipped" in output and "extract_clips: 1 done, 3 skipped" in output
+    assert (root / "sequences" / video / "0_0.png").exists()
+
+
+def test_other_settings_are_refused(clipped, tmp_path):
+    root = shutil.copytree(clipped, tmp_path / "root")
+    with pytest.raises(UserError, match=r"track_faces was run with --min-probability 0\.0"):
+        extract_clips.main(["--root-dir", str(root), "--min-probability", "0.5"])
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"clips": {"0": [{"first": 0}]}, "sequences": []}', '{"clips": {}}'])
+def test_odd_tracks_are_a_reason_not_a_crash(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(StageError, match=r"x\.json is not a file of tracks"):
+        read_tracks(tmp_path / "x.json")
+
+
+def test_clip_frame_is_padded_at_the_right_or_bottom_only():
+    frame = np.full((100, 200, 3), 200, np.uint8)
+    tall = clip_frame(frame, np.array([10.0, 0, 60, 100]), side=100)
+    assert (tall[:, :50] == 200).all() and not tall[:, 50:].any()
+    wide = clip_frame(frame, np.array([0.0, 20, 100, 70]), side=100)
+    assert (wide[:50] == 200).all() and not wide[50:].any()
+
+
+@pytest.mark.parametrize("box", [(-50, -50, -10, -10), (300, 0, 400, 50), (5, 5, 5, 5)])
+def test_boxes_outside_give_black(box):
+    frame = np.full((100, 200, 3), 200, np.uint8)
+    assert not clip_frame(frame, np.array(box, float)).any()
+    assert not sequence_face(frame, np.array(box, float)).any() or box == (5, 5, 5, 5)
+
+
+def test_sequence_face_has_fourteen_of_160_pixels_around_it():
+    frame = np.zeros((400, 400, 3), np.uint8)
+    frame[100:246, 100:246] = 255  # 146 pixels, 160 with the margin
+    face = sequence_face(frame, np.array([100.0, 100, 246, 246]))
+    inside = np.flatnonzero(face[80, :, 0] > 127)
+    assert (inside[0], inside[-1]) == (7, 152)
+
+
+def test_dark_frames_are_brightened_to_the_full_range():
+    dark = np.array([[[0, 50, 100]]], np.uint8)
+    assert brightened(dark).tolist() == [[[0, 127, 255]]]
+    bright = np.array([[[0, 50, 150]]], np.uint8)
+    assert brightened(bright) is bright
+    black = np.zeros((1, 1, 3), np.uint8)
+    assert brightened(black) is black
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "last", "number"), [(300, 1, 299, 15), (16, 1, 15, 15), (5, 1, 4, 4), (1, 0, 0, 1)]
+)
+def test_sequences_look_at_fifteen_frames_from_the_second_to_the_last(count, first, last, number):
+    looks = sequence_looks(count)
+    assert (looks[0], looks[-1], len(looks)) == (first, last, number)
+
+
+def people(*presence):
+    """Boxes of 15 frames in which person k, in a place of their own, is present where presence[k] is true."""
+    places = [np.array([100.0 + 200 * k, 100, 180 + 200 * k, 200]) for k in range(len(presence))]
+    return [np.array([places[k] for k, there in enumerate(presence) if there[i]]).reshape(-1, 4) for i in range(15)]
+
+
+always, often, seldom = [True] * 15, [True] * 11 + [False] * 4, [True] * 5 + [False] * 10
+
+
+@pytest.mark.parametrize(
+    ("presence", "number"),
+    [
+        ((always,), 1),
+        ((always, always), 2),
+        ((always, often), 2),
+        ((always, seldom), 1),
+        ((always,) * 3, 3),
+        ((seldom,), 0),
+    ],
+    ids=["one", "two", "two often", "second seldom", "three", "never enough"],
+)
+def test_as_many_sequences_as_faces_in_most_frames(presence, number):
+    sequences = choose_sequences(range(15), people(*presence))
+    assert len(sequences) == number
+    for sequence in sequences:
+        assert len(sequence.frames) == SEQUENCE_FRAMES and sequence.boxes.shape == (SEQUENCE_FRAMES, 4)
+        assert len(np.unique(sequence.boxes[:, 0])) == 1  # one person

@@ -1,0 +1,106 @@
+"""Clips and sequences train with the command that trains frames; what differs is the family's."""
+
+import argparse
+import json
+
+import pytest
+import torch
+
+from common.errors import UserError
+from demo.training_videos import make_training_root
+from predict_folder import predict_folder
+from preprocessing import extract_clips
+from tests.training_runs import command
+from training.families import TwoClasses, check_options, family_of
+from training.pipelines.train_classifier import main
+from training.tools.checkpoints import load_checkpoint
+from training.tools.config import TrainConfig
+
+OPTIMIZER = {
+    "type": "AdamW",
+    "batch_size": 2,
+    "learning_rate": 1e-3,
+    "schedule": {"type": "one_cycle", "epochs": 1, "params": {"max_iter": 4}},
+}
+CLIP = {"input": "clip", "network": "mc3_18", "frames": 4, "size": 32, "cutmix": True, "optimizer": OPTIMIZER}
+SEQUENCE = {
+    "input": "sequence",
+    "network": "MixNetLSTM",
+    "encoder": "mobilenetv3_small_050",
+    "frames": 10,
+    "size": 32,
+    "gradient_clip": 0.5,
+    "optimizer": OPTIMIZER,
+    "augmentation": {"shuffled_frames": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Three pairs, one of them in fold 0, after step 6."""
+    root = tmp_path_factory.mktemp("families") / "root"
+    make_training_root(root, pairs=3)
+    assert extract_clips.main(["--root-dir", str(root), "--workers", "2"]) == 0
+    return root
+
+
+@pytest.mark.parametrize(
+    ("config", "table", "name"),
+    [(CLIP, "clips", "x_mc3_18_0"), (SEQUENCE, "sequences", "x_MixNetLSTM_mobilenetv3_small_050_0")],
+    ids=["clip", "sequence"],
+)
+def test_same_command_trains_all_families(root, tmp_path, capsys, config, table, name):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    argv = command(root, tmp_path, tmp_path / "config.json", "--workers", "0")
+    argv[argv.index("--folds-csv") + 1] = str(root / f"{table}.csv")
+    assert main(argv) == 0
+    assert "fake_loss " in capsys.readouterr().out
+    loaded = load_checkpoint(tmp_path / "weights" / f"{name}_last")
+    assert loaded.config.input == config["input"] and loaded.config.frames == config["frames"]
+    metrics = next((tmp_path / "logs").glob("*/metrics.csv")).read_text().splitlines()
+    assert len(metrics) == 2 and 0 < float(metrics[1].split(",")[8]) < 10
+    with pytest.raises(UserError, match=rf"{name}_last: is a network of {config['input']}s"):
+        predict_folder(root / "dfdc_train_part_0", [f"{name}_last"], weights_dir=tmp_path / "weights")
+
+
+def test_clips_are_two_classes_of_which_the_first_is_fake():
+    family = family_of(TrainConfig.model_validate(CLIP))
+    assert family.probabilities(torch.tensor([[9.0, -9.0], [-9.0, 9.0]])).tolist() == pytest.approx([1, 0], abs=1e-6)
+    loss = TwoClasses(TrainConfig.model_validate({**CLIP, "cutmix": False}))
+    images = torch.zeros(2, 3, 2, 4, 4)
+    same, targets = loss.prepare(images, torch.tensor([[1.0], [0.0]]))
+    assert torch.equal(same, images)
+    right, fake, real = loss(torch.tensor([[9.0, -9.0], [-9.0, 9.0]]), targets, None)
+    assert max(right, fake, real) < 1e-6
+    wrong, fake, real = loss(torch.tensor([[9.0, -9.0], [9.0, -9.0]]), targets, None)
+    assert (fake.item(), real.item(), wrong.item()) == pytest.approx((0, 18, 9), abs=1e-4)
+
+
+def test_mixed_clips_count_for_both_labels_by_their_shares():
+    loss = TwoClasses(TrainConfig.model_validate(CLIP))
+    clips = torch.stack([torch.zeros(3, 4, 8, 8), torch.ones(3, 4, 8, 8)])
+    torch.manual_seed(5)
+    mixed, (own, pasted, share) = loss.prepare(clips, torch.tensor([[1.0], [0.0]]))
+    assert (own.tolist(), pasted.tolist()) == ([0, 1], [1, 0])
+    assert mixed[0].mean().item() == pytest.approx(1 - share[0].item(), abs=1e-6)
+    logits = torch.tensor([[2.0, 0.0], [2.0, 0.0]])
+    entropy = -torch.log_softmax(logits[0], 0)
+    expected = [(s * entropy[a] + (1 - s) * entropy[b]).item() for s, a, b in zip(share, own, pasted, strict=True)]
+    total, fake, real = loss(logits, (own, pasted, share), None)
+    assert (fake.item(), real.item()) == pytest.approx(expected)
+    assert total.item() == pytest.approx(sum(expected) / 2)
+
+
+def test_options_of_frames_are_refused_for_clips():
+    config = TrainConfig.model_validate(CLIP)
+    options = argparse.Namespace(only_changed_frames=True, freeze_epochs=0, config="clip.json")
+    with pytest.raises(UserError, match="--only-changed-frames: is for networks of single frames"):
+        check_options(config, options)
+
+
+@pytest.mark.parametrize("config", [CLIP, SEQUENCE, {}], ids=["clip", "sequence", "frame"])
+def test_pictures_of_a_batch_are_what_a_person_can_look_at(config):
+    config = TrainConfig.model_validate({**config, "size": 32})
+    family = family_of(config)
+    pictures = family.pictures(torch.rand(2, *family.input_shape(config)), config)
+    assert pictures.shape == (2, 3, 32, 32) and pictures.min() >= 0 and pictures.max() <= 1

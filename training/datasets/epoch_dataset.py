@@ -1,0 +1,115 @@
+"""What the datasets of all families share: which rows an epoch takes, and what becomes of items that cannot be made."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from training.datasets.folds import training_order, validation_order
+from training.tools.config import Normalize
+
+MOST_FAILURES_IN_A_ROW = 100
+Key = tuple[int, int]  # epoch, position in the epoch's order
+
+
+class UnreadableCropError(Exception):
+    """A file of a row that cannot be used; the message names it."""
+
+
+class EpochDataset(Dataset):
+    """Rows of a table as a network's inputs, augmented in mode `train`; a family's dataset says what an item is.
+
+    `dataset[epoch, position]` is a pure function of the rows, the seed and the two numbers, so that any number of
+    workers, in any order, before and after an interruption, make the same items; different ones in every epoch. An item
+    holds at least
+
+        image (...) float32, labels float (1 fake; smoothed in training), img_name "video/file", valid 1 or 0,
+        failures (messages).
+
+    A row that cannot be read is replaced in training by the next one of the order; after 100 in a row, and always in
+    validation, there are `failures` and no image.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        mode: Literal["train", "val"] = "train",
+        *,
+        seed: int = 777,
+        label_smoothing: float = 0.01,
+        oversample: bool = True,
+    ):
+        self.rows = rows
+        self.training = mode == "train"
+        self.seed = seed
+        self.label_smoothing = label_smoothing
+        self.oversample = oversample
+        self._order_of = lru_cache(maxsize=1)(self._compute_order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_order_of"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._order_of = lru_cache(maxsize=1)(self._compute_order)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Row numbers in the order of the epoch, int64; the same in every epoch in validation."""
+        return self._order_of(epoch if self.training else 0)
+
+    def _compute_order(self, epoch: int) -> np.ndarray:
+        if not self.training:
+            return validation_order(len(self.rows), self.seed)
+        return training_order(self.rows["label"].to_numpy(), epoch, self.seed, self.oversample)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, position = key
+        order = self.order(epoch)
+        failures: list[str] = []
+        for step in range(min(MOST_FAILURES_IN_A_ROW, len(order)) if self.training else 1):
+            row = self.rows.iloc[order[(position + step) % len(order)]]
+            rng = np.random.default_rng([self.seed, epoch, position, step])
+            try:
+                item = self.item(row, rng)
+            except UnreadableCropError as error:
+                failures.append(str(error))
+                continue
+            return {"img_name": f"{row.video}/{row.file}", **item, "failures": failures}
+        return {"failures": failures}
+
+    def item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """The image, labels and valid of a row. Raises UnreadableCropError."""
+        raise NotImplementedError
+
+    def smoothed(self, fake: bool) -> float:
+        smoothing = self.label_smoothing if self.training else 0
+        return min(max(float(fake), smoothing), 1 - smoothing)
+
+
+def read_image(path: Path, flags: int) -> np.ndarray:
+    """An image file as OpenCV's `flags` say. Raises UnreadableCropError."""
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UnreadableCropError(f"{path}: {error.strerror}") from error
+    image = cv2.imdecode(encoded, flags) if encoded.size else None
+    if image is None:
+        raise UnreadableCropError(f"{path}: {'not a readable image' if encoded.size else 'empty'}")
+    return image
+
+
+def normalizing_table(normalize: Normalize) -> np.ndarray:
+    """The normalised value of each of 256 pixel values in each channel, (1, 256, 3) float32."""
+    values = np.arange(256, dtype=np.float64)[:, None] / 255
+    return ((values - normalize.mean) / normalize.std).astype(np.float32)[None]
+
+
+def normalized(image: np.ndarray, table: np.ndarray) -> torch.Tensor:
+    """An image (h, w, 3) uint8 as a tensor (3, h, w) float32; a table is several times faster than arithmetic."""
+    values = cv2.LUT(np.ascontiguousarray(image), table)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))

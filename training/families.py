@@ -1,0 +1,274 @@
+"""What differs between networks that see single frames, clips of many frames, and sequences of faces apart in time.
+
+The loop, checkpoints, logs and prediction are the same for all; a family brings its dataset, its loss, what its logits
+mean, and how a video's several results become one.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from common.errors import UserError
+from training.cutmix import cutmix, mixed_cross_entropy
+from training.datasets.epoch_dataset import EpochDataset
+from training.datasets.folds import VALIDATION_FRAME_STEP
+from training.losses import WeightedLosses, sided_loss
+from training.tools.config import NetworkConfig, TrainConfig
+
+Losses = tuple[Tensor, Tensor, Tensor]  # of the batch, of its fakes, of its reals; scalars
+
+
+class Criterion(Protocol):
+    """A family's loss, in two steps: what it does to a batch before the network, and the losses of its logits."""
+
+    def prepare(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Any]:
+        """Images and targets from images (n, ...) and labels (n, 1) float, 1 for fake."""
+
+    def __call__(self, logits: Tensor, targets: Any, chosen: Tensor | None) -> Losses:
+        """The losses of logits (n, k) float32; only items `chosen` (n,) bool count, if given."""
+
+
+class Family(Protocol):
+    """A kind of network, as the loop sees it."""
+
+    made_by: str  # what makes its inputs
+    validation_frame_step: int  # of a table's rows, those are for validation whose frame this divides
+    memory_format: torch.memory_format
+    aggregate: str  # of a video's results: a key of training.tools.metrics.AGGREGATES
+
+    def folder_of(self, options: argparse.Namespace) -> str:
+        """Where its inputs are, below the data root."""
+
+    def remarks(self, data_dir: Path) -> list[str]:
+        """What is missing beside them, and what that means, a line each."""
+
+    def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
+        """The shape of one of the network's inputs."""
+
+    def datasets(
+        self, config: TrainConfig, rows: pd.DataFrame, held_out: pd.DataFrame, options: argparse.Namespace
+    ) -> tuple[EpochDataset, EpochDataset]: ...
+
+    def criterion(self, config: TrainConfig) -> Criterion: ...
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """P(fake) (n,) of logits (n, k)."""
+
+    def pictures(self, images: Tensor, config: TrainConfig) -> Tensor:
+        """What a person can look at of a batch's images, (n, 3, h, w) in 0-1."""
+
+
+class OneLogit:
+    """Loss of logits (n, 1), above 0 for fake: fakes and reals weigh the same, whatever their numbers."""
+
+    def __init__(self, config: TrainConfig):
+        self.loss = WeightedLosses(config.losses)
+        self.ohem_samples = config.ohem_samples
+
+    def prepare(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return images, labels
+
+    def __call__(self, logits: Tensor, targets: Tensor, chosen: Tensor | None) -> Losses:
+        if chosen is None:
+            return sided_loss(self.loss, logits, targets, self.ohem_samples)
+        loss, fake, real = sided_loss(self.loss, logits[chosen], targets[chosen], self.ohem_samples)
+        return loss + logits.sum() * 0, fake, real  # a batch of which none is chosen still has a graph
+
+
+class TwoClasses:
+    """Cross entropy of logits (n, 2), class 0 FAKE and 1 REAL, of clips mixed by CutMix or not."""
+
+    def __init__(self, config: TrainConfig):
+        self.cutmix = config.cutmix
+
+    def prepare(self, images: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        classes = (labels.flatten() < 0.5).long()
+        if not self.cutmix:
+            return images, (classes, classes, torch.ones(len(classes), device=classes.device))
+        # Drawn on the CPU, whose random state every checkpoint holds.
+        mixed, own, pasted, share = cutmix(images, classes, torch.default_generator)
+        return mixed, (own, pasted, share)
+
+    def __call__(self, logits: Tensor, targets: tuple[Tensor, Tensor, Tensor], chosen: Tensor | None) -> Losses:
+        losses = mixed_cross_entropy(logits, *targets)
+        fake = targets[0] == 0
+        sides = [losses[side].mean() if side.any() else logits.sum() * 0 for side in (fake, ~fake)]
+        return losses.mean(), *sides
+
+
+class Frames:
+    """Single crops, the winning solution."""
+
+    made_by = "preprocess_data.sh"
+    validation_frame_step = VALIDATION_FRAME_STEP
+    memory_format = torch.channels_last
+    aggregate = "mean"
+
+    def folder_of(self, options: argparse.Namespace) -> str:
+        return options.crops_dir
+
+    def remarks(self, data_dir: Path) -> list[str]:
+        from training.transforms.face_hull import dlib_is_there
+
+        remarks = [
+            f"{data_dir / folder} is not there: {lost}"
+            for folder, lost in (
+                ("diffs", "no fake counts as visibly changed"),
+                ("landmarks", "eyes, nose and mouth are not blacked out"),
+            )
+            if not (data_dir / folder).is_dir()
+        ]
+        if not dlib_is_there():
+            remarks.append("dlib is not installed: hull blackout and self-blending are off")
+        return remarks
+
+    def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
+        return 3, config.size, config.size
+
+    def datasets(self, config, rows, held_out, options):
+        from training.datasets.classifier_dataset import DeepFakeClassifierDataset
+
+        common = {
+            "data_dir": options.data_dir,
+            "crops_dir": options.crops_dir,
+            "size": config.size,
+            "normalize": config.normalize,
+            "seed": options.seed,
+            "padding_part": options.padding_part,
+        }
+        training = DeepFakeClassifierDataset(
+            rows,
+            mode="train",
+            augmentation=config.augmentation,
+            label_smoothing=options.label_smoothing,
+            hardcore=not options.no_hardcore,
+            oversample=not options.no_oversample,
+            **common,
+        )
+        return training, DeepFakeClassifierDataset(held_out, mode="val", **common)
+
+    def criterion(self, config: TrainConfig) -> Criterion:
+        return OneLogit(config)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits).flatten()
+
+    def pictures(self, images: Tensor, config: TrainConfig) -> Tensor:
+        return _pixels(images, config)
+
+
+class Clips:
+    """Windows of face tracks for 3-D networks, the fifth place."""
+
+    made_by = "preprocessing.extract_clips"
+    validation_frame_step = 1
+    memory_format = torch.channels_last_3d
+    aggregate = "mean"
+
+    def folder_of(self, options: argparse.Namespace) -> str:
+        return "clips"
+
+    def remarks(self, data_dir: Path) -> list[str]:
+        return []
+
+    def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
+        return 3, config.frames, config.size, config.size
+
+    def datasets(self, config, rows, held_out, options):
+        from training.datasets.clip_dataset import ClipDataset
+
+        common = {
+            "data_dir": options.data_dir,
+            "clips_dir": self.folder_of(options),
+            "frames": config.frames,
+            "size": config.size,
+            "normalize": config.normalize,
+            "seed": options.seed,
+        }
+        training = ClipDataset(rows, mode="train", label_smoothing=0, oversample=not options.no_oversample, **common)
+        return training, ClipDataset(held_out, mode="val", **common)
+
+    def criterion(self, config: TrainConfig) -> Criterion:
+        return TwoClasses(config)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return torch.softmax(logits, dim=1)[:, 0]
+
+    def pictures(self, images: Tensor, config: TrainConfig) -> Tensor:
+        return _pixels(images[:, :, images.shape[2] // 2], config)
+
+
+class Sequences:
+    """Ten faces of one person for an LSTM; a video is as fake as its most fake face."""
+
+    made_by = "preprocessing.extract_clips"
+    validation_frame_step = 1
+    memory_format = torch.contiguous_format
+    aggregate = "max"
+
+    def folder_of(self, options: argparse.Namespace) -> str:
+        return "sequences"
+
+    def remarks(self, data_dir: Path) -> list[str]:
+        return []
+
+    def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
+        return config.frames, 3, config.size, config.size
+
+    def datasets(self, config, rows, held_out, options):
+        from training.datasets.clip_dataset import SequenceDataset
+
+        common = {
+            "data_dir": options.data_dir,
+            "sequences_dir": self.folder_of(options),
+            "frames": config.frames,
+            "size": config.size,
+            "seed": options.seed,
+        }
+        training = SequenceDataset(
+            rows,
+            mode="train",
+            shuffled=config.augmentation.shuffled_frames,
+            label_smoothing=0,
+            oversample=not options.no_oversample,
+            **common,
+        )
+        return training, SequenceDataset(held_out, mode="val", **common)
+
+    def criterion(self, config: TrainConfig) -> Criterion:
+        return OneLogit(config)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits).flatten()
+
+    def pictures(self, images: Tensor, config: TrainConfig) -> Tensor:
+        return images[:, 0] / 255
+
+
+def _pixels(images: Tensor, config: TrainConfig) -> Tensor:
+    """Normalised images (n, 3, h, w) as they were."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.normalize.mean, config.normalize.std))
+    return (images * std + mean).clamp(0, 1)
+
+
+FAMILIES: dict[str, Family] = {"frame": Frames(), "clip": Clips(), "sequence": Sequences()}
+
+
+def family_of(config: NetworkConfig) -> Family:
+    return FAMILIES[config.input]
+
+
+def check_options(config: TrainConfig, options: argparse.Namespace) -> None:
+    """Refuse what only frames know. Raises UserError."""
+    if config.input == "frame":
+        return
+    for flag, asked in (
+        ("--only-changed-frames", options.only_changed_frames),
+        ("--freeze-epochs", options.freeze_epochs),
+    ):
+        if asked:
+            raise UserError(f"{flag}: is for networks of single frames, {options.config} is one of {config.input}s")
