@@ -46,6 +46,9 @@ def with_field(name, value):
     return value
 
 
+OF_OTHER_FAMILIES = {"input", "frames", "min_probability", "cutmix", "gradient_clip"}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_config_files_hold_the_published_recipe(repository, name):
     path, values = repository / "configs" / f"{name}.json", PUBLISHED[name]
@@ -63,7 +66,8 @@ def test_config_files_hold_the_published_recipe(repository, name):
     assert set(config.augmentation.model_dump().values()) == {0.0}
     # Nothing of the recipe is left to the defaults.
     stated = json.loads(path.read_text())
-    assert set(stated) == set(TrainConfig.model_fields) - {"ohem_samples", "augmentation"}
+    assert set(stated) == set(TrainConfig.model_fields) - {"ohem_samples", "augmentation", *OF_OTHER_FAMILIES}
+    assert (config.input, config.gradient_clip, config.cutmix) == ("frame", 1.0, False)
     assert set(stated["optimizer"]) == set(type(optimizer).model_fields) - {"classifier_lr"}
     assert stated["optimizer"]["schedule"]["params"] == {"max_iter": values["max_iter"]}
 
@@ -179,7 +183,7 @@ def test_wrong_value_is_named_with_its_field(refusal, field, value):
         (
             "optimizer.schedule.type",
             "cosine",
-            "'constant', 'step', 'multistep', 'exponential', 'linear', 'poly', 'clr'",
+            "'constant', 'step', 'multistep', 'exponential', 'linear', 'poly', 'clr', 'one_cycle'",
         ),
         ("losses.BinaryCrossEntropy", 1, "'BinaryCrossentropy' or 'FocalLoss'"),
     ],
@@ -244,3 +248,28 @@ def test_folder_is_refused(tmp_path):
 def test_config_cannot_be_changed_by_those_who_read_it():
     with pytest.raises(ValueError, match="frozen"):
         TrainConfig().size = 224
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "network", "frames", "size", "rate", "cutmix"),
+    [
+        ("i3d", "clip", "I3D", 64, 224, 1e-4, False),
+        ("i3d_cutmix", "clip", "I3D", 64, 224, 1e-3, True),
+        ("resnet34_3d", "clip", "ResNet34_3D", 32, 224, 1e-4, False),
+        ("mc3_18_112", "clip", "mc3_18", 32, 112, 1e-4, False),
+        ("mc3_18_224", "clip", "mc3_18", 32, 224, 1e-4, False),
+        ("r2plus1d_18", "clip", "r2plus1d_18", 32, 112, 1e-4, False),
+        ("r2plus1d_18_cutmix", "clip", "r2plus1d_18", 32, 112, 1e-3, True),
+        ("mixnet_lstm", "sequence", "MixNetLSTM", 10, 160, 1e-3, False),
+    ],
+)
+def test_configs_of_the_other_systems(repository, name, family, network, frames, size, rate, cutmix):
+    config = read_config(repository / "configs" / f"{name}.json")
+    assert (config.input, config.network, config.frames, config.size) == (family, network, frames, size)
+    assert (config.optimizer.learning_rate, config.cutmix) == (rate, cutmix)
+    if family == "clip":
+        schedule = config.optimizer.schedule
+        assert (schedule.type, schedule.epochs) == ("one_cycle", 10)
+        assert schedule.params.max_iter == 10 * config.batches_per_epoch
+    else:
+        assert (config.encoder, config.optimizer.type, config.gradient_clip) == ("mixnet_m", "Adam", 0.5)
