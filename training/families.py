@@ -1,6 +1,6 @@
 """What differs between networks that see single frames, clips of many frames, and sequences of faces apart in time.
 
-The loop, checkpoints, logs and prediction are the same for all; a family brings its dataset, its loss, what its logits
+The loop, the checkpoints and the logs are the same for all; a family brings its dataset, its loss, what its logits
 mean, and how a video's several results become one.
 """
 
