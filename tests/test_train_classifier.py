@@ -204,6 +204,14 @@ def test_beginning_anew_removes_what_the_old_run_left(train, tmp_path):
     assert len(list((tmp_path / "out" / "logs").rglob("events.out.*"))) == 1
 
 
+def test_beginning_anew_from_a_checkpoint_of_the_old_run_keeps_that(train, tmp_path):
+    train()
+    start = tmp_path / "out" / "weights" / f"{NAME}_0"
+    before = start.read_bytes()
+    train("--resume", start, "--overwrite")
+    assert start.read_bytes() == before
+
+
 def test_prefix_is_no_path(train):
     with pytest.raises(UserError, match="is the beginning of a name, not a path"):
         train("--prefix", "../x")

@@ -125,7 +125,7 @@ def train(options: argparse.Namespace) -> int:
             if group.is_main:
                 folder = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
                 if options.overwrite:
-                    _remove_run(settings, folder)
+                    _remove_run(settings, folder, keep=resume)
                 trainer.open_journal(folder)
                 stack.callback(trainer.journal.close)
             try:
@@ -141,12 +141,12 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _remove_run(settings, logs: Path) -> None:
-    """Remove what an earlier run of this name left: nothing of it may be taken for the new one's."""
+def _remove_run(settings, logs: Path, keep: Path | None) -> None:
+    """Remove what an earlier run of this name left, but the file `keep`: none of it may be taken for the new one's."""
     ends = ("last", "best_dice")
     for path in settings.output_dir.glob(f"{glob.escape(settings.name)}_*"):
         end = path.name.removeprefix(f"{settings.name}_")
-        if end in ends or end.isdecimal():
+        if (end in ends or end.isdecimal()) and not (keep and path.samefile(keep)):
             path.unlink()
     for path in logs.glob("events.out.tfevents.*"):
         path.unlink()

@@ -41,13 +41,12 @@ class Normalize(BaseModel):
 class NetworkConfig(BaseModel):
     """A network and its input. The defaults describe the seven released checkpoints.
 
-    `frames` and `min_probability` (of a track, see faces.tracks) are for clips and sequences.
+    `frames` is for clips and sequences.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     input: Literal["frame", "clip", "sequence"] = "frame"
     frames: PositiveInt = Field(default=1, le=150, description="frames of a clip or sequence")
-    min_probability: Probability = Field(default=0.0, description="tracks less certain than this are left out")
     network: str = "DeepFakeClassifier"
     encoder: str = "tf_efficientnet_b7_ns"
     size: int = Field(default=380, ge=32, le=2048, description="side of the square input, pixels")
