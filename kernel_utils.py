@@ -18,8 +18,9 @@ from faces.detector import FaceDetector
 from faces.geometry import crop_face, isotropically_resize_image, put_to_center
 from faces.video import Frames, VideoError, evenly_spaced, read_frames
 from inference.ensemble import Ensemble, Member
-from inference.strategies import Strategy, confident_strategy
-from inference.stream import Video, VideoScore, most_faces, score_videos
+from inference.strategies import Rule, Strategy, confident_strategy
+from inference.stream import Video, VideoScore, score_videos
+from inference.views import SingleFrames, most_faces
 from training.tools.config import NetworkConfig
 
 __all__ = [
@@ -162,9 +163,8 @@ def predict_on_video(
     """
     videos = [Video(str(video_path), Path(video_path))]
     ensemble = _ensemble(models, input_size, apply_compression)
-    return _labels(
-        score_videos(videos, face_extractor.read, face_extractor.detector, ensemble, strategy, batch_size - 1)
-    )[0]
+    views = [SingleFrames(face_extractor.detector, None, batch_size - 1)]
+    return _labels(score_videos(videos, face_extractor.read, views, ensemble, Rule(strategy)))[0]
 
 
 def predict_on_video_set(
@@ -186,10 +186,9 @@ def predict_on_video_set(
     stream = score_videos(
         [Video(name, Path(test_dir, name)) for name in videos],
         face_extractor.read,
-        face_extractor.detector,
+        [SingleFrames(face_extractor.detector, None, most_faces(frames_per_video))],
         ensemble,
-        strategy,
-        most_faces(frames_per_video),
+        Rule(strategy),
         max(num_workers, 1),
     )
     return _labels(stream)

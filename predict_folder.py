@@ -9,17 +9,15 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.memory import keep_freed_memory
-from faces.detector import FaceDetector, scale_argument
-from faces.video import read_evenly
+from faces.detector import scale_argument
 from inference.inputs import find_videos, in_submission_order
 from inference.results import Results, Summary, stamp_of
-from inference.strategies import STRATEGIES
-from inference.stream import Video, VideoScore, most_faces, score_videos
+from inference.strategies import AGGREGATES, AUTO, STRATEGIES, Rule
+from inference.stream import Video, VideoScore, score_videos
 
 DEFAULT_FRAMES = 32
 MOST_NAMES_SHOWN = 5
@@ -35,6 +33,8 @@ def predict_folder(
     sample_submission: str | Path | None = None,
     frames: int = DEFAULT_FRAMES,
     strategy: str = "confident",
+    aggregate: str = AUTO,
+    clip_labels: float = 0.0,
     detector_scale: float | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -71,6 +71,7 @@ def predict_folder(
         # torch takes seconds to import: what can be refused without it has been refused by now.
         from inference.devices import choose_device, choose_precision, detector_device
         from inference.ensemble import Ensemble, Member
+        from inference.views import picture_of, reader_for, views_for
         from training.tools.checkpoints import load_checkpoint
 
         chosen_device, why = choose_device(device)
@@ -79,9 +80,6 @@ def predict_folder(
         checkpoints = []
         for path in paths:
             checkpoints.append(load_checkpoint(path))
-            kind = checkpoints[-1].config.input
-            if kind != "frame":
-                raise UserError(f"{path}: is a network of {kind}s; only those of single frames predict so far")
             say(checkpoints[-1].describe())
         done = results.begin(
             {
@@ -89,6 +87,8 @@ def predict_folder(
                 "models": [f"{checkpoint.name} {checkpoint.sha256[:12]}" for checkpoint in checkpoints],
                 "frames": frames,
                 "strategy": strategy,
+                "aggregate": aggregate,
+                "labels clipped by": clip_labels,
                 "detector scale": detector_scale or "auto",
                 "number format": f"{dtype} on {chosen_device.type}",
             }
@@ -96,17 +96,18 @@ def predict_folder(
         todo = [video for video in videos if stamp_of(video) not in done]
         if len(todo) < len(videos):
             say(f"continuing: {len(videos) - len(todo)} of {len(videos)} videos were scored before")
-        scores = score_videos(
-            todo,
-            partial(read_evenly, num_frames=frames),
-            FaceDetector(device=detector_device(chosen_device), scale=detector_scale),
-            Ensemble([Member.from_checkpoint(c) for c in checkpoints], chosen_device, dtype, batch_size),
-            STRATEGIES[strategy],
-            max_faces=most_faces(frames),
-            workers=workers,
-        )
-        _record(todo, len(videos), scores, results)
-        return results.finish(videos, [checkpoint.name for checkpoint in checkpoints])
+        ensemble = Ensemble([Member.from_checkpoint(c) for c in checkpoints], chosen_device, dtype, batch_size)
+        configs = [member.config for member in ensemble.members]
+        views = views_for(configs, frames, detector_device(chosen_device), detector_scale)
+        rule = Rule(STRATEGIES[strategy], aggregate, clip_labels)
+        _record(todo, len(videos), score_videos(todo, reader_for(views), views, ensemble, rule, workers), results)
+        aggregates = [rule.aggregate_of(picture_of(config)) for config in configs]
+        about = {
+            "models": ensemble.names,
+            "strategy": strategy,
+            "aggregate": dict(zip(ensemble.names, aggregates, strict=True)),
+        }
+        return results.finish(videos, about)
 
 
 def _keep_apart(results: Sequence[str | Path | None], inputs: Sequence[Path]) -> None:
@@ -147,6 +148,17 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(one_line(name) for name in names[:MOST_NAMES_SHOWN]) + more
 
 
+def _margin(text: str) -> float:
+    """The value of `--clip-labels`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
+    return value
+
+
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="predict_folder", description="Score a folder of videos: P(deepfake) for each, as a CSV file.")
     add = parser.add_argument
@@ -158,6 +170,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
     add("--frames", type=positive_int, default=DEFAULT_FRAMES, metavar="N", help="frames of a video to look at")
     add("--strategy", choices=list(STRATEGIES), default="confident", help="from the faces' probabilities to a label")
+    add(
+        "--aggregate",
+        choices=list(AGGREGATES),
+        default=AUTO,
+        help="several people: all faces pooled, or each person's label and then the mean or the max of these"
+        " (auto: as published; frames pooled, clips mean, sequences max)",
+    )
+    add("--clip-labels", type=_margin, default=0.0, metavar="X", help="keep labels X away from 0 and 1")
     add(
         "--detector-scale",
         type=scale_argument,

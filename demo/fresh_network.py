@@ -7,6 +7,7 @@ Its scores are near 0.5 and mean nothing.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import Parser, run_command
 
@@ -14,19 +15,19 @@ ENCODER = "tf_efficientnet_b0"
 SIZE = 224
 
 
-def write_fresh_network(path: str | Path, encoder: str = ENCODER, size: int = SIZE, seed: int = 777) -> None:
-    """Write a checkpoint of a DeepFakeClassifier whose weights are drawn from `seed`."""
+def write_fresh_network(path: str | Path, seed: int = 777, **config: Any) -> None:
+    """Write a checkpoint whose weights are drawn from `seed`; `config` are fields of NetworkConfig."""
     import torch
 
     from training.tools.checkpoints import save_checkpoint
     from training.tools.config import NetworkConfig
     from training.zoo.networks import network_of
 
-    config = NetworkConfig(encoder=encoder, size=size)
+    described = NetworkConfig.model_validate({"encoder": ENCODER, "size": SIZE, **config})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = network_of(config)
-    save_checkpoint(path, network, config)
+        network = network_of(described)
+    save_checkpoint(path, network, described)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

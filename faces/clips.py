@@ -8,8 +8,8 @@ import numpy as np
 
 from faces.tracks import assign_faces
 
-# 3-D networks: the union of a track's boxes, cut from every frame.
-CLIP_SIDE = 256
+# 3-D networks: the union of a track's boxes, cut from every frame. Outside of training they see the middle.
+CLIP_SIDE, CLIP_CENTRE = 256, 224
 
 # Sequence networks: SPEC of the published project. Its detector adds 14 of 160 pixels around a face.
 SEQUENCE_THRESHOLDS = (0.9, 0.9, 0.9)
@@ -31,6 +31,42 @@ def clip_frame(frame: np.ndarray, box: np.ndarray, side: int = CLIP_SIDE) -> np.
     square[: bottom - top, : right - left] = frame[top:bottom, left:right]
     interpolation = cv2.INTER_AREA if longer > side else cv2.INTER_LINEAR
     return square if longer == side else cv2.resize(square, (side, side), interpolation=interpolation)
+
+
+def centred_clip(clip: np.ndarray, frames: int, size: int) -> np.ndarray:
+    """The first `frames` of a clip (t, s, s, 3) uint8, resized so that its middle, (frames, size, size, 3), is seen.
+
+    A clip that is too short is repeated from its beginning.
+    """
+    side = round(size * CLIP_SIDE / CLIP_CENTRE)
+    start = (side - size) // 2
+    middle = [_resized(frame, side)[start : start + size, start : start + size] for frame in clip[:frames]]
+    return repeated(middle, frames)
+
+
+def repeated(images: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """`count` images of one shape stacked, from the first again after the last."""
+    return np.stack([images[i % len(images)] for i in range(count)])
+
+
+def resized_faces(faces: np.ndarray, size: int) -> np.ndarray:
+    """Square faces (n, s, s, 3) uint8 at another size, (n, size, size, 3)."""
+    return np.stack([_resized(face, size) for face in faces])
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    return image if image.shape[0] == side else cv2.resize(np.ascontiguousarray(image), (side, side))
+
+
+def square_crop(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """What the square `box` shows, (s, s, 3): black where it reaches beyond the frame, s is its side rounded."""
+    side = max(round(float(box[2] - box[0])), 1)
+    left, top = (round(float(edge)) for edge in box[:2])
+    square = np.zeros((side, side, 3), np.uint8)
+    seen = frame[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    row, column = max(-top, 0), max(-left, 0)
+    square[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
+    return square
 
 
 def sequence_looks(num_frames: int) -> list[int]:

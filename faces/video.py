@@ -5,7 +5,7 @@ non-reference frames of H.264, about half of an ordinary file. The frames asked 
 """
 
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,11 +27,23 @@ class VideoError(Exception):
 
 @dataclass
 class Frames:
-    """Frames of one video: `images` are (h, w, 3) uint8 RGB, `indices` their positions in the video."""
+    """Frames of one video: `images` are (h, w, 3) uint8 RGB, `indices` their positions in the video.
+
+    `num_frames` is how many the video has and `rate` how many a second; 0: not known.
+    """
 
     images: list[np.ndarray]
     indices: list[int]
     warnings: list[str] = field(default_factory=list)
+    num_frames: int = 0
+    rate: float = 0.0
+
+    def at(self, indices: Iterable[int]) -> "Frames":
+        """Those of them that are named, the pictures shared."""
+        wanted = set(indices)
+        places = [place for place, index in enumerate(self.indices) if index in wanted]
+        chosen = [self.images[place] for place in places], [self.indices[place] for place in places]
+        return Frames(*chosen, num_frames=self.num_frames, rate=self.rate)
 
 
 class VideoFile:
@@ -182,7 +194,7 @@ def evenly_spaced(frame_count: int, num_frames: int) -> list[int]:
     return np.unique(np.linspace(0, frame_count - 1, num_frames).astype(int)).tolist()
 
 
-def read_frames(path: str | Path, choose: Callable[[int], Sequence[int]]) -> Frames:
+def read_frames(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Frames:
     """The frames that `choose(frame_count)` names, in increasing order, each once. Where the video breaks off, what
     came before is returned, with a warning. Raises VideoError if not a single frame can be read.
     """
@@ -190,7 +202,7 @@ def read_frames(path: str | Path, choose: Callable[[int], Sequence[int]]) -> Fra
         if video.frame_count == 0:
             raise VideoError("has a video stream without frames")
         wanted = sorted({int(index) for index in choose(video.frame_count)})
-        frames = Frames([], [])
+        frames = Frames([], [], num_frames=video.frame_count, rate=video.rate)
         for index, image in video.frames(wanted):
             frames.images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             frames.indices.append(index)
@@ -212,11 +224,14 @@ def read_image(path: str | Path) -> Frames:
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
     if image is None:
         raise VideoError("is not a readable image" if encoded.size else "is empty (0 bytes)")
-    return Frames([cv2.cvtColor(image, cv2.COLOR_BGR2RGB)], [0])
+    return Frames([cv2.cvtColor(image, cv2.COLOR_BGR2RGB)], [0], num_frames=1)
+
+
+def read_file(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Frames:
+    """The frames of a video that `choose(frame_count)` names, or the one frame of an image."""
+    return read_image(path) if Path(path).suffix.lower() in IMAGE_SUFFIXES else read_frames(path, choose)
 
 
 def read_evenly(path: str | Path, num_frames: int) -> Frames:
     """`num_frames` frames spread over a video from its first to its last one, or the one frame of an image."""
-    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
-        return read_image(path)
-    return read_frames(path, lambda frame_count: evenly_spaced(frame_count, num_frames))
+    return read_file(path, lambda frame_count: evenly_spaced(frame_count, num_frames))

@@ -1,24 +1,19 @@
-"""Several networks scoring the same face crops."""
+"""Several networks, of one kind or of several, scoring the faces of a video."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common.batching import in_batches
-from faces.geometry import isotropically_resize_image, put_to_center
+from inference.readings import READINGS
+from inference.views import Sighting, picture_of
+from training.families import family_of
 from training.tools.checkpoints import Checkpoint
 from training.tools.config import NetworkConfig
-
-COMPRESSION_QUALITY = 90
-# Seconds a face takes EfficientNet-B7 on two cores, alone, in a batch of 8 and of 32: 0.16, 0.29, 0.45; where freed
-# memory is kept (common.memory) 0.16, 0.15, 0.29. Alone is never slow, and makes a face's score independent of others.
-CPU_BATCH_SIZE = 1
-GPU_BATCH_SIZE = 32
 
 
 @dataclass
@@ -32,18 +27,6 @@ class Member:
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Member":
         return cls(checkpoint.name, checkpoint.network, checkpoint.config)
-
-
-def network_input(crop: np.ndarray, size: int, apply_compression: bool = False) -> np.ndarray:
-    """The crop (h, w, 3) uint8 resized to `size`, centred on black, as (size, size, 3) uint8.
-
-    With `apply_compression` it goes through JPEG of quality 90 as well, as an option of the published kernel does.
-    """
-    square = put_to_center(isotropically_resize_image(crop, size), size)
-    if not apply_compression:
-        return square
-    _, encoded = cv2.imencode(".jpg", square[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, COMPRESSION_QUALITY])
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 class Ensemble:
@@ -61,49 +44,79 @@ class Ensemble:
         batch_size: int | None = None,
         apply_compression: bool = False,
     ):
-        self.members = list(members)
+        self.members = [_ready(member) for member in members]
         self.device = device
-        self.batch_size = batch_size or (CPU_BATCH_SIZE if device.type == "cpu" else GPU_BATCH_SIZE)
+        self.batch_sizes = {
+            kind: batch_size or (reading.cpu_batch if device.type == "cpu" else reading.gpu_batch)
+            for kind, reading in READINGS.items()
+        }
         self.apply_compression = apply_compression
         self.autocast = device.type == "cpu" and dtype != torch.float32
         self.dtype = torch.float32 if self.autocast else dtype
         self.autocast_dtype = dtype
         for member in self.members:
-            member.network.to(device, self.dtype, memory_format=torch.channels_last).eval()
+            member.network.to(device, self.dtype, memory_format=family_of(member.config).memory_format).eval()
 
     @property
     def names(self) -> list[str]:
         return [member.name for member in self.members]
 
-    def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """P(fake) of each crop (h, w, 3) uint8 RGB by each network: (networks, crops) float64.
+    def probabilities(self, sightings: Sequence[Sighting]) -> np.ndarray:
+        """P(fake) of each sighting by each network: (networks, sightings) float64, NaN where it is not shown them.
 
-        Batches hold consecutive crops, so the result depends on the crops and the batch size alone.
+        Batches hold consecutive inputs, so the result depends on them and the batch size alone. Raises
+        FloatingPointError naming the networks that give anything but numbers.
         """
-        rows = np.zeros((len(self.members), len(crops)))
-        for size in {member.config.size for member in self.members}:
-            squares = [network_input(crop, size, self.apply_compression) for crop in crops]
-            chosen = [i for i, member in enumerate(self.members) if member.config.size == size]
-            results, self.batch_size = in_batches(
-                lambda batch, chosen=chosen: self._run(batch, chosen), squares, self.batch_size, "classification"
+        rows = np.full((len(self.members), len(sightings)), np.nan)
+        # Networks that read the same inputs share them.
+        alike: dict[tuple, list[int]] = {}
+        for number, member in enumerate(self.members):
+            config = member.config
+            alike.setdefault((picture_of(config), config.tracks, config.size, config.frames), []).append(number)
+        for (kind, *_), chosen in alike.items():
+            config, reading = self.members[chosen[0]].config, READINGS[kind]
+            shown = [number for number, sighting in enumerate(sightings) if sighting.view.shows(config)]
+            inputs = [
+                reading.inputs(sightings[number].pictures[kind], config, self.apply_compression) for number in shown
+            ]
+            results, self.batch_sizes[kind] = in_batches(
+                lambda batch, kind=kind, chosen=chosen: self._run(batch, kind, chosen),
+                [array for arrays in inputs for array in arrays],
+                self.batch_sizes[kind],
+                "classification",
             )
-            rows[chosen] = np.array(results, dtype=np.float64).reshape(len(crops), len(chosen)).T
+            results = np.array(results, dtype=np.float64).reshape(-1, len(chosen))
+            broken = [self.names[member] for member, column in zip(chosen, results.T, strict=True) if _broken(column)]
+            if broken:
+                raise FloatingPointError(f"no finite output of {', '.join(broken)}; try --precision fp32")
+            begin = 0
+            for number, arrays in zip(shown, inputs, strict=True):
+                rows[chosen, number] = [reading.combine(c) for c in results[begin : begin + len(arrays)].T]
+                begin += len(arrays)
         return rows
 
     @torch.inference_mode()
-    def _run(self, squares: Sequence[np.ndarray], chosen: Sequence[int]) -> list[list[float]]:
-        """Probabilities of one batch, per square one value for each chosen member."""
-        pixels = torch.from_numpy(np.stack(squares)).to(self.device).permute(0, 3, 1, 2).float() / 255
+    def _run(self, inputs: Sequence[np.ndarray], kind: str, chosen: Sequence[int]) -> list[list[float]]:
+        """Probabilities of one batch, per input one value for each chosen member."""
+        pixels = torch.from_numpy(np.stack(inputs)).to(self.device)
         columns = []
-        for member in (self.members[i] for i in chosen):
-            x = _normalized(pixels, member.config).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        for member in (self.members[number] for number in chosen):
+            family = family_of(member.config)
+            x = READINGS[kind].tensor(pixels, member.config.normalize).to(self.dtype)
             with torch.autocast(self.device.type, self.autocast_dtype) if self.autocast else nullcontext():
-                logits = member.network(x)
-            columns.append(torch.sigmoid(logits.float()).flatten())
+                logits = member.network(x.contiguous(memory_format=family.memory_format))
+            columns.append(family.probabilities(logits.float()))
         return torch.stack(columns, dim=1).cpu().tolist()
 
 
-def _normalized(pixels: Tensor, config: NetworkConfig) -> Tensor:
-    mean = torch.tensor(config.normalize.mean, device=pixels.device).view(3, 1, 1)
-    std = torch.tensor(config.normalize.std, device=pixels.device).view(3, 1, 1)
-    return (pixels - mean) / std
+def _ready(member: Member) -> Member:
+    """The member as it predicts: 3-D convolutions do the work of the batch norms after them."""
+    if member.config.input != "clip":
+        return member
+    from training.zoo.clips import fold_batchnorms
+
+    return Member(member.name, fold_batchnorms(member.network), member.config)
+
+
+def _broken(values: np.ndarray) -> bool:
+    return not np.isfinite(values).all()

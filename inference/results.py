@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -99,8 +99,11 @@ class Results:
             reason = f"{error.strerror}; what is done is kept, the same command goes on from there"
             raise OSError(error.errno, reason, str(self.partial)) from error
 
-    def finish(self, videos: Sequence[Video], models: Sequence[str]) -> Summary:
-        """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last."""
+    def finish(self, videos: Sequence[Video], about: Mapping[str, Any]) -> Summary:
+        """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last.
+
+        Every record of the details ends with what is said `about` the run.
+        """
         summary = Summary(self.output, self._beside(".errors.csv"))
         with _details_writer(self.details) as write_details:
             for record in self._in_order(videos):
@@ -112,7 +115,7 @@ class Results:
                 elif record["warnings"]:
                     summary.warned.append(record["filename"])
                 del record["stamp"]
-                write_details({**record, "models": list(models)})
+                write_details({**record, **about})
         if summary.unscored:
             _write_csv(summary.errors_file, ("filename", "reason"), summary.unscored.items())
         else:

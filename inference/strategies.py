@@ -1,6 +1,7 @@
 """How the probabilities of a video's faces become the video's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,3 +43,40 @@ STRATEGIES: dict[str, Strategy] = {
     "median": lambda pred: float(np.median(_faces(pred))),
     "max": lambda pred: float(np.max(_faces(pred))),
 }
+
+# What becomes of the faces of several people: all in one pot, or each person's own label, and then the mean or the most
+# fake one's. `auto` is what each system published: pooled for single frames, the mean of clips, the most fake sequence.
+POOLED, MEAN, MAX, AUTO = "pooled", "mean", "max", "auto"
+AGGREGATES = (AUTO, POOLED, MEAN, MAX)
+PUBLISHED = {"frame": POOLED, "tracked": MEAN, "clip": MEAN, "sequence": MAX}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """From the probabilities of a video's faces to each network's label, and from those to the video's.
+
+    `aggregate` is one of AGGREGATES, `clip` keeps labels that far from 0 and 1.
+    """
+
+    strategy: Strategy
+    aggregate: str = AUTO
+    clip: float = 0.0
+
+    def aggregate_of(self, kind: str) -> str:
+        """What is done for networks that read pictures of `kind`, a key of PUBLISHED."""
+        return PUBLISHED[kind] if self.aggregate == AUTO else self.aggregate
+
+    def network_label(self, probabilities: Sequence[float], people: Sequence[Hashable], kind: str) -> float:
+        """One network's label from the probabilities (n,), n at least 1, of what it was shown, and whom each shows."""
+        aggregate = self.aggregate_of(kind)
+        if aggregate == POOLED:
+            return self.strategy(probabilities)
+        groups: dict[Hashable, list[float]] = {}
+        for person, probability in zip(people, probabilities, strict=True):
+            groups.setdefault(person, []).append(probability)
+        labels = [self.strategy(group) for group in groups.values()]
+        return float(np.mean(labels) if aggregate == MEAN else np.max(labels))
+
+    def video_label(self, labels: Mapping[str, float]) -> float:
+        """The mean of the networks' labels."""
+        return float(np.clip(np.mean(list(labels.values())), self.clip, 1 - self.clip))

@@ -7,7 +7,7 @@ belongs to one video, so a label depends on its video alone, never on timing or 
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,22 +16,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import one_line
-from faces.detector import FaceDetector, shrink
-from faces.geometry import crop_face
 from faces.video import Frames, VideoError
-from inference.strategies import Strategy
+from inference.strategies import Rule
+from inference.views import Seen, Sighting, View, number_people, picture_of
 
 if TYPE_CHECKING:
     from inference.ensemble import Ensemble
 
-# The published kernel makes room for four faces a frame.
-FACES_PER_FRAME = 4
 # The label of a video about which nothing is known.
 NO_SCORE = 0.5
 # confident_strategy calls a video fake on twelve faces or more; with fewer it can only average.
 FEW_FACES = 12
 # Crops much under the network's 380 pixels hold little of the detail that gives a fake away.
 SMALL_FACE = 64
+# Mean gray level of a frame in which there is little to be seen.
+DARK_FRAME = 40
 
 
 @dataclass(frozen=True)
@@ -44,25 +43,47 @@ class Video:
 
 @dataclass
 class Face:
-    """A detected face: frame number, box (xmin, ymin, xmax, ymax) in pixels, detection score, P(fake) per network."""
+    """A face in one frame: its box (xmin, ymin, xmax, ymax) in pixels, the detector's certainty, whose it is, and each
+    network's P(fake); None where the network is not shown single faces.
+    """
 
     frame: int
     box: list[float]
     score: float
-    probabilities: list[float] = field(default_factory=list)
+    track: int
+    probabilities: list[float | None] = field(default_factory=list)
+
+
+@dataclass
+class FaceTrack:
+    """The same for a face through several frames, shown to networks of `input` (clip or sequence)."""
+
+    track: int
+    input: str
+    frames: list[int]
+    boxes: list[list[float]]
+    score: float
+    probabilities: list[float | None] = field(default_factory=list)
 
 
 @dataclass
 class VideoScore:
-    """What is known about one video. `error` says why it could not be scored at all; then `label` is 0.5."""
+    """What is known about one video. `error` says why it could not be scored at all; then `label` is 0.5.
+
+    `frames` are those whose single faces were looked for, `rate` is in frames a second; `track` numbers people across
+    `faces` and `tracks`.
+    """
 
     filename: str
     label: float = NO_SCORE
     labels: dict[str, float] = field(default_factory=dict)
     width: int = 0
     height: int = 0
+    num_frames: int = 0
+    rate: float = 0.0
     frames: list[int] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)
+    tracks: list[FaceTrack] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
@@ -74,41 +95,34 @@ class _Work:
 
     video: Video
     score: VideoScore
-    frames: Frames | None = None
-    inputs: list[np.ndarray] = field(default_factory=list)
-    crops: list[np.ndarray] = field(default_factory=list)
-
-
-def most_faces(num_frames: int) -> int:
-    """How many faces of a video count: the published kernel never fills the last of its places."""
-    return FACES_PER_FRAME * num_frames - 1
+    seen: list[Seen] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
 
 
 def score_videos(
     videos: Iterable[Video],
     read: Callable[[Path], Frames],
-    detector: FaceDetector,
+    views: Sequence[View],
     ensemble: "Ensemble",
-    strategy: Strategy,
-    max_faces: int,
+    rule: Rule,
     workers: int = 2,
 ) -> Iterator[VideoScore]:
     """Score videos one by one, in their order; a video that fails carries its reason and does not stop the others.
 
-    `read` gives a video's frames, `max_faces` of whose faces at most are scored, in frame order.
+    `read` gives a video's frames, in which `views` find what the networks of `ensemble` are shown.
     """
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     detection = ThreadPoolExecutor(1, thread_name_prefix="detect")
     in_flight: deque[Future[_Work]] = deque()
     try:
         for video in videos:
-            decoded = decoders.submit(_decode, _Work(video, VideoScore(video.name)), read, detector.scale)
+            decoded = decoders.submit(_decode, _Work(video, VideoScore(video.name)), read, views)
             # The detection thread waits for the decoder, so that this one never does.
-            in_flight.append(detection.submit(lambda d=decoded: _detect(d.result(), detector, max_faces)))
+            in_flight.append(detection.submit(lambda d=decoded: _detect(d.result(), views)))
             if len(in_flight) > workers:
-                yield _classify(in_flight.popleft().result(), ensemble, strategy).score
+                yield _classify(in_flight.popleft().result(), ensemble, rule).score
         while in_flight:
-            yield _classify(in_flight.popleft().result(), ensemble, strategy).score
+            yield _classify(in_flight.popleft().result(), ensemble, rule).score
     finally:
         # An abandoned or interrupted stream must not go on decoding what nobody waits for.
         decoders.shutdown(wait=False, cancel_futures=True)
@@ -138,60 +152,69 @@ def _stage(name: str) -> Callable:
 
 
 @_stage("decode")
-def _decode(work: _Work, read: Callable[[Path], Frames], scale: float | None) -> None:
+def _decode(work: _Work, read: Callable[[Path], Frames], views: Sequence[View]) -> None:
     if work.video.path is None:
         raise VideoError("is missing")
-    work.frames = read(work.video.path)
-    # Shrinking belongs to the decoder threads: PIL releases the interpreter, and the detector's thread is busy.
-    work.inputs = [shrink(image, scale) for image in work.frames.images]
-    height, width = work.frames.images[0].shape[:2]
-    work.score.width, work.score.height = width, height
-    work.score.frames = work.frames.indices
-    work.score.warnings += work.frames.warnings
+    frames, score = read(work.video.path), work.score
+    work.seen = [view.prepare(frames) for view in views]
+    score.height, score.width = frames.images[0].shape[:2]
+    score.num_frames, score.rate = frames.num_frames, round(frames.rate, 3)
+    score.warnings += frames.warnings
+    dark = sum(image[::16, ::16].mean() < DARK_FRAME for image in frames.images)
+    if 2 * dark > len(frames.images):
+        score.warnings.append(f"dark frames: {dark} of {len(frames.images)}")
 
 
 @_stage("detect")
-def _detect(work: _Work, detector: FaceDetector, max_faces: int) -> None:
-    images = work.frames.images
-    left_out = 0
-    found = detector.detect_shrunk(work.inputs, [image.shape[:2] for image in images])
-    for index, image, detections in zip(work.frames.indices, images, found, strict=True):
-        for box, score in zip(detections.boxes, detections.scores, strict=True):
-            crop = crop_face(image, box)
-            if len(work.crops) == max_faces:
-                left_out += 1
-            elif crop.size:
-                work.crops.append(crop)
-                work.score.faces.append(Face(index, [round(float(side), 2) for side in box], round(float(score), 5)))
-    work.score.warnings += _face_warnings(work.score)
-    if left_out:
-        work.score.warnings.append(f"many faces: {left_out} beyond the first {max_faces} were left out")
-    work.frames, work.inputs = None, []
+def _detect(work: _Work, views: Sequence[View]) -> None:
+    score = work.score
+    for view, seen in zip(views, work.seen, strict=True):
+        sightings, warnings = view.find(seen)
+        work.sightings += sightings
+        if view.input == "frame":
+            score.frames = seen.frames.indices
+            if 0 < len(sightings) < FEW_FACES:
+                warnings.insert(0, f"few faces: {len(sightings)} in {len(score.frames)} frames")
+        score.warnings += warnings
+    work.seen = []
+    if not work.sightings:
+        score.warnings.append("no face found")
+        return
+    sides = [np.median((s.boxes[:, 2:] - s.boxes[:, :2]).min(axis=1)) for s in work.sightings]
+    if np.median(sides) < SMALL_FACE:
+        score.warnings.append(f"small faces: {np.median(sides):.0f} pixels wide")
 
 
 @_stage("classify")
-def _classify(work: _Work, ensemble: "Ensemble", strategy: Strategy) -> None:
-    if not work.crops:
+def _classify(work: _Work, ensemble: "Ensemble", rule: Rule) -> None:
+    if not work.sightings:
         return
-    rows = ensemble.probabilities(work.crops)
-    if not np.isfinite(rows).all():
-        broken = ", ".join(name for name, row in zip(ensemble.names, rows, strict=True) if not np.isfinite(row).all())
-        raise FloatingPointError(f"no finite output of {broken}; try --precision fp32")
-    for face, column in zip(work.score.faces, rows.T, strict=True):
-        face.probabilities = column.tolist()
-    work.score.labels = {name: strategy(row) for name, row in zip(ensemble.names, rows, strict=True)}
-    work.score.label = float(np.mean(list(work.score.labels.values())))
-    work.crops = []
-
-
-def _face_warnings(score: VideoScore) -> list[str]:
-    """What makes a score less trustworthy, in words."""
-    if not score.faces:
-        return ["no face found"]
-    warnings = []
-    if len(score.faces) < FEW_FACES:
-        warnings.append(f"few faces: {len(score.faces)} in {len(score.frames)} frames")
-    sides = [min(face.box[2] - face.box[0], face.box[3] - face.box[1]) for face in score.faces]
-    if np.median(sides) < SMALL_FACE:
-        warnings.append(f"small faces: {np.median(sides):.0f} pixels wide")
-    return warnings
+    score, sightings = work.score, work.sightings
+    rows = ensemble.probabilities(sightings)
+    people = number_people(sightings)
+    for member, row in zip(ensemble.members, rows, strict=True):
+        kind, shown = picture_of(member.config), np.flatnonzero(~np.isnan(row))
+        if not len(shown):
+            continue
+        # A track has its own probability already, whoever else is the same person.
+        whose = [people[i] if kind == "frame" else i for i in shown]
+        score.labels[member.name] = rule.network_label(row[shown].tolist(), whose, kind)
+    without = [name for name in ensemble.names if name not in score.labels]
+    if without:
+        score.warnings.append(f"no face that stays long enough for {', '.join(without)}: not counted")
+    if score.labels:
+        score.label = rule.video_label(score.labels)
+    for sighting, person, column in zip(sightings, people, rows.T, strict=True):
+        boxes = [[round(float(side), 2) for side in box] for box in sighting.boxes]
+        common = {
+            "score": round(sighting.score, 5),
+            "track": person,
+            "probabilities": [None if np.isnan(p) else p for p in column.tolist()],
+        }
+        if sighting.view.input == "frame":
+            score.faces.append(Face(frame=sighting.frames[0], box=boxes[0], **common))
+        else:
+            score.tracks.append(
+                FaceTrack(input=sighting.view.input, frames=list(sighting.frames), boxes=boxes, **common)
+            )
+    work.sightings = []

@@ -8,7 +8,9 @@ from torch import nn
 from common.batching import in_batches
 from common.errors import UserError
 from inference.devices import choose_device, choose_precision
-from inference.ensemble import Ensemble, Member, network_input
+from inference.ensemble import Ensemble, Member
+from inference.readings import network_input
+from tests.sightings import sighted
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import NetworkConfig
 
@@ -38,7 +40,7 @@ def test_compression_changes_pixels_a_little():
 
 
 def test_probabilities_are_those_of_each_network_alone(weights, crops):
-    rows = Ensemble(members(weights, "small", "other"), CPU).probabilities(crops)
+    rows = Ensemble(members(weights, "small", "other"), CPU).probabilities(sighted(crops))
     assert rows.shape == (2, 7)
     for row, name in zip(rows, ("small", "other"), strict=True):
         member = members(weights, name)[0]
@@ -52,7 +54,8 @@ def test_probabilities_are_those_of_each_network_alone(weights, crops):
 
 
 def test_batch_size_hardly_matters(weights, crops):
-    rows = [Ensemble(members(weights, "small"), CPU, batch_size=size).probabilities(crops) for size in (1, 3, 32)]
+    ensembles = [Ensemble(members(weights, "small"), CPU, batch_size=size) for size in (1, 3, 32)]
+    rows = [ensemble.probabilities(sighted(crops)) for ensemble in ensembles]
     assert np.allclose(rows[0], rows[1], atol=1e-5) and np.allclose(rows[0], rows[2], atol=1e-5)
 
 
@@ -64,7 +67,7 @@ def test_half_formats_stay_near_fp32_where_the_outputs_spread(weights, crops, dt
         with torch.no_grad():
             member.network.fc.weight *= 100
             member.network.fc.bias.zero_()
-        rows.append(Ensemble([member], CPU, chosen).probabilities(crops))
+        rows.append(Ensemble([member], CPU, chosen).probabilities(sighted(crops)))
     assert np.ptp(rows[0]) > 0.02
     assert 0 < np.abs(rows[0] - rows[1]).max() < 0.2 * np.ptp(rows[0])
 
@@ -88,14 +91,14 @@ class Greedy(nn.Module):
 def test_batch_is_halved_when_memory_runs_out_and_a_line_says_so(crops, capsys):
     greedy = Greedy(fits=2)
     ensemble = Ensemble([Member("greedy", greedy, NetworkConfig(size=32))], CPU, batch_size=8)
-    rows = ensemble.probabilities(crops)
+    rows = ensemble.probabilities(sighted(crops))
     assert rows.shape == (1, 7) and greedy.batches == [1] * 7
     plenty = Greedy(fits=99)
     plenty.load_state_dict(greedy.state_dict())
-    assert np.allclose(rows, Ensemble([Member("p", plenty, NetworkConfig(size=32))], CPU).probabilities(crops))
+    assert np.allclose(rows, Ensemble([Member("p", plenty, NetworkConfig(size=32))], CPU).probabilities(sighted(crops)))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"classification: out of device memory, batch reduced to {size}" for size in (3, 1)]
-    assert ensemble.batch_size == 1
+    assert ensemble.batch_sizes["frame"] == 1
 
 
 def test_a_single_item_that_does_not_fit_is_an_error():
@@ -131,3 +134,11 @@ def test_missing_cuda_gives_the_cpu_and_says_so(name):
 def test_unknown_devices_are_refused(name):
     with pytest.raises(UserError, match="not one of auto, cpu, cuda"):
         choose_device(name)
+
+
+def test_networks_without_finite_outputs_are_named(weights, crops):
+    (good, broken) = members(weights, "small", "other")
+    with torch.no_grad():
+        broken.network.fc.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="no finite output of other; try"):
+        Ensemble([good, broken], CPU).probabilities(sighted(crops))

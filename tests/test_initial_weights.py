@@ -12,7 +12,9 @@ from common.errors import UserError
 from training.tools.checkpoints import save_checkpoint
 from training.tools.config import NetworkConfig
 from training.zoo.classifiers import create_encoder, create_network
+from training.zoo.i3d import I3D
 from training.zoo.initial_weights import initialize
+from training.zoo.resnet3d import ResNet34_3D
 
 ENCODER = "mobilenetv3_small_050"
 PUBLISHED = "tf_efficientnet_b2_ns"
@@ -169,3 +171,19 @@ def test_spoilt_cache_is_one_line_with_the_options(hub, monkeypatch):
     cache(hub, "timm/tf_efficientnet_b2.ns_jft_in1k", {"conv_stem.weight": torch.ones(3)})
     message = refusal(create_network("DeepFakeClassifier", PUBLISHED), PUBLISHED, "imagenet")
     assert "could not be loaded" in message and message.endswith(OPTIONS)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_file_of_a_clip_network_with_other_classes_gives_all_but_the_last_layer(tmp_path, prefix):
+    kinetics, network = I3D(num_classes=400), I3D(num_classes=2)
+    torch.save({prefix + key: value for key, value in kinetics.state_dict().items()}, tmp_path / "rgb.pt")
+    own = state_of(network)
+    assert "I3D from" in initialize(network, NetworkConfig(input="clip", network="I3D"), str(tmp_path / "rgb.pt"))
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, own[key] if key.startswith("logits.") else kinetics.state_dict()[key])
+
+
+def test_file_of_another_clip_network_does_not_fit(tmp_path):
+    torch.save(ResNet34_3D().state_dict(), tmp_path / "other.pt")
+    with pytest.raises(UserError, match=r"does not fit I3D: \d+ missing"):
+        initialize(I3D(), NetworkConfig(input="clip", network="I3D"), str(tmp_path / "other.pt"))

@@ -11,6 +11,7 @@ import kernel_utils
 from faces.detector import FaceDetector
 from inference.ensemble import Ensemble, Member
 from kernel_utils import FaceExtractor, VideoReader, confident_strategy, predict_on_video, predict_on_video_set
+from tests.sightings import sighted
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import NetworkConfig
 
@@ -130,9 +131,14 @@ def test_every_golden_face_is_reproduced(samples, golden):
         assert np.mean([a == face["input_sha256_16"] for a, face in zip(hashes, expected, strict=True)]) >= 0.9
 
 
+def row_of(network, crops):
+    ensemble = Ensemble([Member("n", network, NetworkConfig(size=96))], torch.device("cpu"))
+    return ensemble.probabilities(sighted(crops))[0]
+
+
 def test_label_is_the_strategy_over_the_faces(extractor, network, video):
     crops = [face for frame in extractor.process_video(video) for face in frame["faces"]]
-    row = Ensemble([Member("n", network, NetworkConfig(size=96))], torch.device("cpu")).probabilities(crops)[0]
+    row = row_of(network, crops)
     predict = lambda **options: predict_on_video(extractor, video, 128, 96, [network], **options)  # noqa: E731
     assert predict() == pytest.approx(row.mean(), abs=1e-6)
     assert predict(strategy=np.max) == pytest.approx(row.max(), abs=1e-6)
@@ -142,7 +148,7 @@ def test_label_is_the_strategy_over_the_faces(extractor, network, video):
 
 def test_batch_size_bounds_the_faces_that_count(extractor, network, video):
     crops = [face for frame in extractor.process_video(video) for face in frame["faces"]]
-    row = Ensemble([Member("n", network, NetworkConfig(size=96))], torch.device("cpu")).probabilities(crops[:3])[0]
+    row = row_of(network, crops[:3])
     assert predict_on_video(extractor, video, 4, 96, [network]) == pytest.approx(row.mean(), abs=1e-6)
 
 

@@ -87,7 +87,7 @@ def test_batch_size_reaches_the_networks(run, monkeypatch):
 
     sizes = []
     forward = Ensemble._run
-    monkeypatch.setattr(Ensemble, "_run", lambda self, squares, chosen: sizes.append(len(squares)) or forward(self, squares, chosen))  # fmt: skip  # noqa: E501
+    monkeypatch.setattr(Ensemble, "_run", lambda self, inputs, *rest: sizes.append(len(inputs)) or forward(self, inputs, *rest))  # fmt: skip  # noqa: E501
     run("--batch-size", "4", "--limit", "1")
     assert sizes == [4, 2]
 

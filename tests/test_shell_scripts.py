@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from inference.download_weights import RELEASED_MODELS
+from training.tools.config import read_config
 
-SCRIPTS = ["predict_submission.sh", "download_weights.sh", "preprocess_data.sh", "train.sh"]
+SCRIPTS = ["predict_submission.sh", "predict_clips.sh", "download_weights.sh", "preprocess_data.sh", "train.sh"]
 
 
 def call(repository, script, *arguments, cwd=None, **environment):
@@ -29,9 +30,10 @@ def test_help_prints_usage(repository, script):
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {script}")
 
 
+@pytest.mark.parametrize("script", ["predict_submission.sh", "predict_clips.sh"])
 @pytest.mark.parametrize("arguments", [(), ("folder",)])
-def test_missing_argument_is_one_line_and_exit_code_2(repository, arguments):
-    done = call(repository, "predict_submission.sh", *arguments)
+def test_missing_argument_is_one_line_and_exit_code_2(repository, script, arguments):
+    done = call(repository, script, *arguments)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
@@ -73,6 +75,19 @@ def test_submission_uses_the_seven_released_models_and_quotes_everything(reposit
     models = arguments[arguments.index("--models") + 1 : -2]
     assert models == list(RELEASED_MODELS) and len(models) == 7
     assert arguments[-2:] == ["--limit", "3"]
+
+
+def test_clips_use_the_eight_networks_of_their_configs_under_the_names_that_training_gives(
+    repository, tmp_path, echoing_python
+):
+    done = call(repository, "predict_clips.sh", "my videos", "out.csv", "--limit", "3", PYTHON=echoing_python)
+    script, *arguments = done.stdout.splitlines()
+    assert script == str(repository / "predict_folder.py") and arguments[-2:] == ["--limit", "3"]
+    assert arguments[arguments.index("--clip-labels") + 1] == "0.001"
+    models = arguments[arguments.index("--models") + 1 : -2]
+    configs = ["i3d", "resnet34_3d", "mc3_18_112", "mc3_18_224", "r2plus1d_18", "i3d_cutmix", "r2plus1d_18_cutmix", "seresnext50"]  # fmt: skip  # noqa: E501
+    titles = {name: read_config(repository / "configs" / f"{name}.json").title for name in configs}
+    assert models == [f"clips_{name}_{title}_0_best_dice" for name, title in titles.items()]
 
 
 def test_any_folder_is_fine_to_call_from(repository, tmp_path, echoing_python):

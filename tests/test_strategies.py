@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.strategies import STRATEGIES, confident_strategy
+from inference.strategies import PUBLISHED, STRATEGIES, Rule, confident_strategy
 
 
 def test_every_golden_case_is_reproduced(golden):
@@ -51,3 +51,35 @@ def test_no_faces_have_no_score():
     for strategy in STRATEGIES.values():
         with pytest.raises(ValueError, match="no probabilities"):
             strategy([])
+
+
+# Two people: one rather fake in both faces, one rather real.
+PROBABILITIES, PEOPLE = [0.9, 0.1, 0.7, 0.3], [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "strategy", "expected"),
+    [("pooled", "mean", 0.5), ("pooled", "max", 0.9), ("mean", "max", 0.6), ("max", "mean", 0.8), ("max", "max", 0.9)],
+)
+def test_people_are_pooled_or_have_labels_of_their_own(aggregate, strategy, expected):
+    rule = Rule(STRATEGIES[strategy], aggregate)
+    for kind in PUBLISHED:
+        assert rule.network_label(PROBABILITIES, PEOPLE, kind) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("frame", 0.5), ("tracked", 0.5), ("clip", 0.5), ("sequence", 0.8)])
+def test_each_system_has_its_published_aggregate(kind, expected):
+    assert Rule(STRATEGIES["mean"]).network_label(PROBABILITIES, PEOPLE, kind) == pytest.approx(expected)
+
+
+def test_frames_are_pooled_so_that_a_person_counts_by_the_faces_seen():
+    rule = Rule(STRATEGIES["mean"])
+    assert rule.network_label([0.9, 0.9, 0.0], [0, 0, 1], "frame") == pytest.approx(0.6)
+    assert rule.network_label([0.9, 0.9, 0.0], [0, 0, 1], "clip") == pytest.approx(0.45)
+
+
+def test_label_of_a_video_is_the_mean_kept_off_the_ends():
+    labels = {"a": 1.0, "b": 0.9998}
+    assert Rule(confident_strategy).video_label(labels) == pytest.approx(0.9999)
+    assert Rule(confident_strategy, clip=0.001).video_label(labels) == pytest.approx(0.999)
+    assert Rule(confident_strategy, clip=0.001).video_label({"a": 0.0}) == pytest.approx(0.001)

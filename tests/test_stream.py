@@ -2,15 +2,19 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from faces.detector import NO_FACES, Detections, FaceDetector
 from faces.video import Frames, VideoError, read_evenly
+from inference.strategies import Rule
 from inference.stream import Video, score_videos
+from inference.views import SingleFrames, reader_for
+from training.tools.config import NetworkConfig
 
-FRAME = np.zeros((40, 60, 3), dtype=np.uint8)
+FRAME = np.full((40, 60, 3), 128, dtype=np.uint8)
 ONE_FACE = Detections(np.array([[10, 10, 30, 30]], np.float32), np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
 
 
@@ -28,20 +32,24 @@ class Eyes:
 
 
 class Verdict:
-    """An ensemble of two networks that gives every crop the same probabilities."""
+    """An ensemble of two networks that gives every face the same probabilities."""
 
     names = ("a", "b")
+    members = tuple(SimpleNamespace(name=name, config=NetworkConfig()) for name in names)
 
     def __init__(self, *values):
         self.values = values or (0.25, 0.75)
 
-    def probabilities(self, crops):
-        return np.tile(np.array(self.values)[:, None], len(crops))
+    def probabilities(self, sightings):
+        if isinstance(self.values[0], Exception):
+            raise self.values[0]
+        return np.tile(np.array(self.values)[:, None], len(sightings))
 
 
 def run(videos, read=lambda path: Frames([FRAME], [0]), eyes=None, verdict=None, workers=2, strategy=np.mean):
     videos = [Video(name, Path(name)) for name in videos]
-    return score_videos(videos, read, eyes or Eyes(), verdict or Verdict(), strategy, max_faces=7, workers=workers)
+    views = [SingleFrames(eyes or Eyes(), None, max_faces=7)]
+    return score_videos(videos, read, views, verdict or Verdict(), Rule(strategy), workers=workers)
 
 
 def test_results_come_in_order_whichever_is_ready_first():
@@ -107,13 +115,13 @@ def test_failure_of_one_video_does_not_touch_the_others(error):
 def test_failing_detector_and_network_are_reasons_too():
     (score,) = run(["v"], eyes=Eyes(RuntimeError("no kernel")))
     assert score.error == "detect failed: RuntimeError: no kernel"
-    (score,) = run(["v"], verdict=Verdict(0.5, float("nan")))
-    assert score.error.startswith("classify failed: FloatingPointError: no finite output of b")
+    (score,) = run(["v"], verdict=Verdict(FloatingPointError("no finite output of b")))
+    assert score.error == "classify failed: FloatingPointError: no finite output of b"
     assert score.label == 0.5 and not score.labels
 
 
 def test_missing_video_is_named():
-    (score,) = score_videos([Video("ghost", None)], read_evenly, Eyes(), Verdict(), np.mean, 7)
+    (score,) = score_videos([Video("ghost", None)], read_evenly, [], Verdict(), Rule(np.mean))
     assert score.error == "is missing"
 
 
@@ -154,7 +162,7 @@ def test_abandoned_stream_stops_reading():
 def test_golden_faces_come_through_the_stream(samples, golden):
     expected = golden("inference_faces.json")["519_515.mp4"]
     path = samples / "parity" / "dfdc_train_part_0" / "519_515.mp4"
-    videos, detector = [Video("v", path)], FaceDetector(scale=0.5)
-    (score,) = score_videos(videos, lambda p: read_evenly(p, 32), detector, Verdict(), np.mean, max_faces=127)
+    views = [SingleFrames(FaceDetector(scale=0.5), 32, max_faces=127)]
+    (score,) = score_videos([Video("v", path)], reader_for(views), views, Verdict(), Rule(np.mean))
     assert [face.frame for face in score.faces] == [face["frame"] for face in expected]
     assert np.allclose([face.score for face in score.faces], [face["score"] for face in expected], atol=1e-3)

@@ -46,7 +46,7 @@ def with_field(name, value):
     return value
 
 
-OF_OTHER_FAMILIES = {"input", "frames", "cutmix", "gradient_clip"}
+OF_OTHER_FAMILIES = {"tracked", "tracks", "input", "frames", "cutmix", "gradient_clip"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

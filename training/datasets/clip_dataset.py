@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from faces.clips import centred_clip, repeated, resized_faces
 from faces.video import VideoError, VideoFile
 from training.datasets.epoch_dataset import EpochDataset, UnreadableCropError, normalizing_table, read_image
 from training.tools.config import Normalize
-from training.transforms.clips import augmented_clip, centred_clip, create_clip_train_transforms
+from training.transforms.clips import augmented_clip, create_clip_train_transforms
 
 
 class ClipDataset(EpochDataset):
@@ -42,7 +43,9 @@ class ClipDataset(EpochDataset):
 
     def item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
         clip = read_clip(self.clips_dir / row.video / row.file, self.frames, rng if self.training else None)
-        clip = augmented_clip(clip, self.transforms, rng) if self.training else centred_clip(clip, self.size)
+        clip = (
+            augmented_clip(clip, self.transforms, rng) if self.training else centred_clip(clip, self.frames, self.size)
+        )
         return {"image": clip_tensor(clip, self.table), "labels": self.smoothed(bool(row.label)), "valid": 1}
 
 
@@ -104,7 +107,7 @@ def read_clip(path: Path, frames: int, rng: np.random.Generator | None = None) -
         raise UnreadableCropError(f"{path}: {error}") from error
     if not images:
         raise UnreadableCropError(f"{path}: no frame of it can be decoded")
-    return np.stack([images[i % len(images)] for i in range(frames)])
+    return repeated(images, frames)
 
 
 def clip_tensor(clip: np.ndarray, table: np.ndarray) -> torch.Tensor:
@@ -116,6 +119,4 @@ def clip_tensor(clip: np.ndarray, table: np.ndarray) -> torch.Tensor:
 
 def sequence_tensor(faces: np.ndarray, size: int) -> torch.Tensor:
     """Faces (frames, h, w, 3) uint8 as a tensor (frames, 3, size, size) float32 in 0-255."""
-    if faces.shape[1:3] != (size, size):
-        faces = np.stack([cv2.resize(np.ascontiguousarray(face), (size, size)) for face in faces])
-    return torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2), dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(resized_faces(faces, size).transpose(0, 3, 1, 2), dtype=np.float32))

@@ -38,10 +38,18 @@ class Normalize(BaseModel):
     ] = IMAGENET_STD
 
 
+class TrackLimits(BaseModel):
+    """Which face tracks count: faces printed on shirts or hanging on walls are seen seldom, or with less certainty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    min_detections: PositiveInt = Field(default=3, description="frames of ten looked at that must show the face")
+    min_probability: Probability = Field(default=0.0, description="the detector's mean certainty")
+
+
 class NetworkConfig(BaseModel):
     """A network and its input. The defaults describe the seven released checkpoints.
 
-    `frames` is for clips and sequences.
+    `frames` is for clips and sequences, `tracked` for networks of single frames, `tracks` for clips and tracked frames.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -51,6 +59,8 @@ class NetworkConfig(BaseModel):
     encoder: str = "tf_efficientnet_b7_ns"
     size: int = Field(default=380, ge=32, le=2048, description="side of the square input, pixels")
     normalize: Normalize = Normalize()
+    tracked: bool = Field(default=False, description="score a face's median over its track, every other frame mirrored")
+    tracks: TrackLimits = TrackLimits()
 
     @property
     def title(self) -> str:

@@ -6,8 +6,6 @@ import numpy as np
 
 from training.transforms.albu import GaussianNoise, seeded
 
-STORED_OVER_SEEN = 256 / 224  # clips are stored with a margin; validation sees their middle
-
 
 def create_clip_train_transforms(size: int) -> A.Compose:
     """A clip (frames, h, w, 3) uint8 to (frames, size, size, 3), every frame with the same draws."""
@@ -26,11 +24,3 @@ def create_clip_train_transforms(size: int) -> A.Compose:
 
 def augmented_clip(clip: np.ndarray, transforms: A.Compose, rng: np.random.Generator) -> np.ndarray:
     return seeded(transforms, rng)(images=clip)["images"]
-
-
-def centred_clip(clip: np.ndarray, size: int) -> np.ndarray:
-    """A square clip (frames, s, s, 3) uint8 resized so that its middle, (frames, size, size, 3), is what is seen."""
-    side = round(size * STORED_OVER_SEEN)
-    start = (side - size) // 2
-    resized = clip if clip.shape[1] == side else np.stack([cv2.resize(frame, (side, side)) for frame in clip])
-    return resized[:, start : start + size, start : start + size]

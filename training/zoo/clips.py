@@ -1,14 +1,13 @@
 """The networks of the clip system (5th place, "The Medics") by name, and their form for inference.
 
-Four look at a clip: (n, 3, t, h, w) to (n, 2) logits, class 0 FAKE and class 1 REAL. One looks at single frames:
-(n, 3, h, w) to (n, 1) logits, above 0 for fake.
+They look at a clip: (n, 3, t, h, w) to (n, 2) logits, class 0 FAKE and class 1 REAL. The system's SE-ResNeXt50, which
+looks at single frames, is a DeepFakeClassifier with that encoder.
 """
 
 import copy
 from collections.abc import Callable
 from functools import partial
 
-import timm
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.video import mc3_18, r2plus1d_18
@@ -24,27 +23,22 @@ CLIP_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "mc3_18": partial(mc3_18, weights=None, num_classes=len(CLASSES)),
     "r2plus1d_18": partial(r2plus1d_18, weights=None, num_classes=len(CLASSES)),
 }
-FRAME_NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "SE-ResNeXt50": partial(timm.create_model, "seresnext50_32x4d", pretrained=False, num_classes=1),
-}
 
-# Weights to start training from, as their library names them. The others start from a file, or from chance.
+# Weights to start training from, as torchvision names them. The others start from a file, or from chance.
 TORCHVISION_WEIGHTS: dict[str, str] = {
     "mc3_18": "MC3_18_Weights.KINETICS400_V1",
     "r2plus1d_18": "R2Plus1D_18_Weights.KINETICS400_V1",
 }
-TIMM_WEIGHTS: dict[str, str] = {"SE-ResNeXt50": "seresnext50_32x4d.racm_in1k"}
 
 
 def create_clip_network(name: str) -> nn.Module:
-    """A network of `CLIP_NETWORKS` or `FRAME_NETWORKS`, randomly initialised: nothing is downloaded.
+    """A network of `CLIP_NETWORKS`, randomly initialised: nothing is downloaded.
 
     Raises ValueError on an unknown name.
     """
-    networks = CLIP_NETWORKS | FRAME_NETWORKS
-    if name not in networks:
-        raise ValueError(f"unknown clip network {name!r}: one of {', '.join(networks)}")
-    return networks[name]()
+    if name not in CLIP_NETWORKS:
+        raise ValueError(f"unknown clip network {name!r}: one of {', '.join(CLIP_NETWORKS)}")
+    return CLIP_NETWORKS[name]()
 
 
 def fold_batchnorms(network: nn.Module) -> nn.Module:
@@ -57,9 +51,9 @@ def fold_batchnorms(network: nn.Module) -> nn.Module:
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     leaves = [(name, module) for name, module in folded.named_modules() if not any(module.children())]
     for (conv_name, conv), (bn_name, bn) in zip([("", None), *leaves], leaves, strict=False):
-        if not isinstance(bn, nn.BatchNorm2d | nn.BatchNorm3d):
+        if not isinstance(bn, nn.BatchNorm3d):
             continue
-        if not isinstance(conv, nn.Conv2d | nn.Conv3d) or conv.out_channels != bn.num_features:
+        if not isinstance(conv, nn.Conv3d) or conv.out_channels != bn.num_features:
             raise ValueError(f"cannot fold {bn_name}: no convolution to {bn.num_features} channels right before it")
         folded.set_submodule(conv_name, fuse_conv_bn_eval(conv, bn))
         folded.set_submodule(bn_name, nn.Identity())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from common.errors import UserError, one_line
 from training.tools.checkpoints import CheckpointError, load_weights, read_checkpoint
@@ -21,13 +21,14 @@ def initialize(network: nn.Module, config: NetworkConfig, source: str) -> str:
 
     `source` is `imagenet` (timm's weights for the encoder, noisy student for the published names; torchvision's from
     Kinetics-400 for its 3-D networks), `none` (as drawn) or a file: weights of the whole network, or of its encoder, as
-    .pth, .safetensors or a checkpoint. Raises UserError where they cannot be had or do not fit.
+    .pth, .safetensors or a checkpoint. 3-D networks keep their own last layer where the file's has other classes.
+    Raises UserError where they cannot be had or do not fit.
     """
     if source == "none":
         return "initial weights: random"
     if source == "imagenet":
         return _from_torchvision(network, config.network) if config.input == "clip" else _from_timm(network, config)
-    return _from_file(network, Path(source))
+    return _from_file(network, config, Path(source))
 
 
 def _from_torchvision(network: nn.Module, name: str) -> str:
@@ -42,9 +43,7 @@ def _from_torchvision(network: nn.Module, name: str) -> str:
         found = torchvision.models.get_weight(published).get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{published} could not be fetched ({one_line(error)[:150]}){ADVICE}") from error
-    own = network.state_dict()
-    # Its 400 classes are not ours.
-    network.load_state_dict({key: found[key] if found[key].shape == own[key].shape else own[key] for key in own})
+    network.load_state_dict(_with_own_classes(network, found))
     return f"initial weights: {published} of torchvision"
 
 
@@ -82,8 +81,21 @@ def _unreachable(repository: str) -> str | None:
     return None
 
 
-def _from_file(network: nn.Module, path: Path) -> str:
+def _with_own_classes(network: nn.Module, found: Mapping) -> dict[str, Tensor]:
+    """The weights `found`, with the network's own last layer if theirs has other classes, such as Kinetics' 400."""
+    own = network.state_dict()
+    last = list(own)[-1].rpartition(".")[0]
+    return {
+        key: own[key] if key.startswith(f"{last}.") and key in own and own[key].shape != value.shape else value
+        for key, value in ((str(key).removeprefix("module."), value) for key, value in found.items())
+    }
+
+
+def _from_file(network: nn.Module, config: NetworkConfig, path: Path) -> str:
     content = _content_of(path)
+    if config.input == "clip":
+        load_weights(network, {"state_dict": _with_own_classes(network, content["state_dict"])}, path, config.network)
+        return f"initial weights: {config.network} from {path}"
     whole = any(str(key).removeprefix("module.").startswith("encoder.") for key in content["state_dict"])
     target, what = (network, "the network") if whole else (network.encoder, "the encoder")
     load_weights(target, content, path, what)
