@@ -142,3 +142,15 @@ def processed(videos, tmp_path_factory):
     root = shutil.copytree(videos, tmp_path_factory.mktemp("processed") / "root")
     assert pipeline.main([str(root), "--workers", "2"]) == 0
     return root
+
+
+@pytest.fixture(scope="session")
+def clipped(tmp_path_factory):
+    """Three pairs, each in a fold of its own, one of them fold 0, after step 6."""
+    from demo.training_videos import make_training_root
+    from preprocessing import extract_clips
+
+    root = tmp_path_factory.mktemp("clipped") / "root"
+    make_training_root(root, pairs=3)
+    assert extract_clips.main(["--root-dir", str(root), "--workers", "2"]) == 0
+    return root

@@ -2,16 +2,19 @@
 
 import argparse
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from common.errors import UserError
-from demo.training_videos import make_training_root
 from predict_folder import predict_folder
-from preprocessing import extract_clips
+from tests.conftest import read_csv
 from tests.training_runs import command
 from training.families import TwoClasses, check_options, family_of
+from training.history import read_losses
 from training.pipelines.train_classifier import main
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import TrainConfig
@@ -35,31 +38,34 @@ SEQUENCE = {
 }
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Three pairs, one of them in fold 0, after step 6."""
-    root = tmp_path_factory.mktemp("families") / "root"
-    make_training_root(root, pairs=3)
-    assert extract_clips.main(["--root-dir", str(root), "--workers", "2"]) == 0
-    return root
-
-
 @pytest.mark.parametrize(
     ("config", "table", "name"),
     [(CLIP, "clips", "x_mc3_18_0"), (SEQUENCE, "sequences", "x_MixNetLSTM_mobilenetv3_small_050_0")],
     ids=["clip", "sequence"],
 )
-def test_same_command_trains_all_families(root, tmp_path, capsys, config, table, name):
+def test_same_command_trains_all_families(clipped, tmp_path, capsys, config, table, name):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    argv = command(root, tmp_path, tmp_path / "config.json", "--workers", "0")
-    argv[argv.index("--folds-csv") + 1] = str(root / f"{table}.csv")
+    argv = command(clipped, tmp_path, tmp_path / "config.json", "--workers", "0")
+    argv[argv.index("--folds-csv") + 1] = str(clipped / f"{table}.csv")
     assert main(argv) == 0
-    assert "fake_loss " in capsys.readouterr().out
+    output = capsys.readouterr().out
     loaded = load_checkpoint(tmp_path / "weights" / f"{name}_last")
     assert loaded.config.input == config["input"] and loaded.config.frames == config["frames"]
-    metrics = next((tmp_path / "logs").glob("*/metrics.csv")).read_text().splitlines()
+    logs = next((tmp_path / "logs").iterdir())
+    metrics = (logs / "metrics.csv").read_text().splitlines()
     assert len(metrics) == 2 and 0 < float(metrics[1].split(",")[8]) < 10
-    summary = predict_folder(root / "dfdc_train_part_0", [f"{name}_last"], weights_dir=tmp_path / "weights")
+    # One pair is held out, and each of its videos has one face.
+    header, row = read_csv(logs / "faces_0.csv")
+    by_faces = dict(zip(header, row, strict=True))
+    assert (by_faces["faces"], by_faces["videos"]) == ("1", "2")
+    assert sum(int(by_faces[name]) for name in ("tn", "fp", "fn", "tp")) == 2
+    shown = [line.split() for line in output.splitlines()]
+    assert shown[shown.index(header) + 1][:6] == row[:6]
+    # The table does not disturb who reads the losses from what was printed.
+    (tmp_path / "log").write_text(output)
+    printed, kept = read_losses(tmp_path / "log"), read_losses(logs / "metrics.csv")
+    assert replace(printed, name=kept.name) == kept
+    summary = predict_folder(clipped / "dfdc_train_part_0", [f"{name}_last"], weights_dir=tmp_path / "weights")
     assert len(summary.labels) == 2 and not summary.unscored
 
 
@@ -104,3 +110,9 @@ def test_pictures_of_a_batch_are_what_a_person_can_look_at(config):
     family = family_of(config)
     pictures = family.pictures(torch.rand(2, *family.input_shape(config)), config)
     assert pictures.shape == (2, 3, 32, 32) and pictures.min() >= 0 and pictures.max() <= 1
+
+
+def test_knowing_the_families_needs_no_tables_and_no_augmentation(repository):
+    code = "import sys, training.families; print({'pandas', 'cv2', 'albumentations', 'sklearn'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr

@@ -1,11 +1,12 @@
 """Judging crops by video: means, log losses, the area under the curve, and what is missing."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
-from training.tools.metrics import CLIP, judge, roc_points
+from training.tools.metrics import CLIP, FaceCount, count_faces, judge, roc_points
 
 CROPS = [
     ("real_1", "0_0.png", 0.1, 0),
@@ -78,3 +79,77 @@ def test_the_curve_goes_from_nothing_to_everything():
     false_rate, true_rate = roc_points(verdict.targets, verdict.scores)
     assert (false_rate[0], true_rate[0], false_rate[-1], true_rate[-1]) == (0, 0, 1, 1)
     assert np.trapezoid(true_rate, false_rate) == pytest.approx(verdict.auc)
+
+
+# By number of faces
+
+FACED = [  # video, P(fake) of its files, label, faces
+    ("a", [0.9], 1, 1),
+    ("b", [0.5], 1, 1),
+    ("c", [0.4999], 1, 1),
+    ("d", [0.7], 0, 1),
+    ("e", [0.2], 0, 1),
+    ("f", [0.1], 0, 1),
+    ("g", [0.3], 0, 1),
+    ("h", [0.1, 0.8], 1, 2),
+    ("i", [0.1, 0.6], 0, 2),
+    ("j", [0.2, 0.4], 0, 2),
+]
+FACES = {video: faces for video, *_, faces in FACED}
+
+
+def files_of(faced):
+    return [(video, f"0_{k}.png", p, label) for video, values, label, _ in faced for k, p in enumerate(values)]
+
+
+def test_videos_of_each_number_of_faces_are_told_apart_by_themselves():
+    """Of seven videos with one face: a and b are rightly fake, c is missed, d wrongly fake; e, f and g rightly real."""
+    assert judge(files_of(FACED), "max", FACES).by_faces == (
+        FaceCount(1, 7, tn=3, fp=1, fn=1, tp=2, accuracy=5 / 7, precision=2 / 3, recall=2 / 3),
+        FaceCount(2, 3, tn=1, fp=1, fn=0, tp=1, accuracy=2 / 3, precision=1 / 2, recall=1.0),
+    )
+
+
+def test_videos_are_told_apart_by_what_the_aggregate_makes_of_them():
+    *_, two = judge(files_of(FACED), "mean", FACES).by_faces  # h 0.45, i 0.35, j 0.3: none is taken for a fake
+    assert (two.tn, two.fp, two.fn, two.tp, two.recall) == (2, 0, 1, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "numbers", "accuracy", "precision", "recall"),
+    [
+        (0, 0.1, (1, 0, 0, 0), 1, None, None),
+        (0, 0.9, (0, 1, 0, 0), 0, 0, None),
+        (1, 0.1, (0, 0, 1, 0), 0, None, 0),
+        (1, 0.9, (0, 0, 0, 1), 1, 1, 1),
+    ],
+)
+def test_division_by_zero_is_not_a_number_and_no_warning(label, probability, numbers, accuracy, precision, recall):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (three,) = judge([("v", "0_0.png", probability, label)], "max", {"v": 3}).by_faces
+    assert (three.faces, three.videos, three.tn, three.fp, three.fn, three.tp) == (3, 1, *numbers)
+    for share, expected in ((three.accuracy, accuracy), (three.precision, precision), (three.recall, recall)):
+        assert math.isnan(share) if expected is None else share == expected
+
+
+def test_video_without_a_score_is_taken_for_neither():
+    lost = [("x", [math.nan], 0, 1), ("y", [math.nan], 1, 3)]
+    assert judge(files_of(FACED + lost), "max", FACES | {"x": 1, "y": 3}).by_faces == (
+        judge(files_of(FACED), "max", FACES).by_faces
+    )
+
+
+def test_nothing_is_told_by_faces_that_were_not_counted():
+    assert judge(CROPS).by_faces == judge(CROPS, faces={}).by_faces == ()
+
+
+def test_faces_of_a_video_are_its_sequences():
+    files = [("a", "0_0.png"), ("b", "0_1.png"), ("b", "0_0.png"), ("c", "0_2.png"), ("c", "0_0.png"), ("c", "0_1.png")]
+    assert count_faces(files) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_faces_of_a_video_are_the_most_clips_of_one_chunk():
+    a, b = ["0_0.mkv", "150_0.mkv", "300_0.mkv"], ["0_0.mkv", "150_1.mkv", "150_0.mkv", "1500_0.mkv"]
+    assert count_faces([("a", file) for file in a] + [("b", file) for file in b]) == {"a": 1, "b": 2}
+    assert count_faces([("c", "150_1.mkv"), ("c", "150_1.mkv")]) == {"c": 1}  # track 0 may have no frames

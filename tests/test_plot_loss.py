@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -118,6 +119,14 @@ def test_numbered_log_gives_epochs_and_checkpoints(log):
     run = read_losses(log(printed([(0.5, 0.25), (0.4, 0.125)], first=6, prefix="weights/a_")))
     assert run.epochs == [6, 7]
     assert run.checkpoints == {6: "weights/a_6", 7: "weights/a_7"}
+
+
+def test_results_by_number_of_faces_are_passed_over(log):
+    text = printed([(0.5, 0.25), (0.4, 0.125)], prefix="a_")
+    table = "faces  videos  tn  fp  accuracy  recall\n    1      12   5   1    0.9167       -\n"
+    shown = re.sub(r"(real_loss .*\n)", rf"\1{table}", text)
+    assert shown.count("faces") == 2
+    assert read_losses(log(shown)) == read_losses(log(text))
 
 
 def test_resumed_run_replaces_the_epochs_it_repeats(log):

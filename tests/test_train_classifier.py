@@ -106,6 +106,7 @@ def test_predictions_hold_every_validation_crop_by_video(finished):
     predictions = json.loads(path.read_text())
     assert predictions["targets"] == {"004": 0, "519": 1}
     assert {video: len(values) for video, values in predictions["probs"].items()} == {"004": 2, "519": 2}
+    assert not list(path.parent.glob("faces_*"))  # crops are of frames, not of tracks
 
 
 def test_stdout_has_the_published_lines(train):

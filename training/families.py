@@ -5,19 +5,25 @@ mean, and how a video's several results become one.
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from common.errors import UserError
 from training.cutmix import cutmix, mixed_cross_entropy
-from training.datasets.epoch_dataset import EpochDataset
 from training.datasets.folds import VALIDATION_FRAME_STEP
 from training.losses import WeightedLosses, sided_loss
 from training.tools.config import NetworkConfig, TrainConfig
+from training.tools.metrics import count_faces
+
+if TYPE_CHECKING:  # prediction knows families, but has no tables and no augmentation
+    import pandas as pd
+
+    from training.datasets.epoch_dataset import EpochDataset
 
 Losses = tuple[Tensor, Tensor, Tensor]  # of the batch, of its fakes, of its reals; scalars
 
@@ -50,8 +56,12 @@ class Family(Protocol):
         """The shape of one of the network's inputs."""
 
     def datasets(
-        self, config: TrainConfig, rows: pd.DataFrame, held_out: pd.DataFrame, options: argparse.Namespace
-    ) -> tuple[EpochDataset, EpochDataset]: ...
+        self, config: TrainConfig, rows: "pd.DataFrame", held_out: "pd.DataFrame", options: argparse.Namespace
+    ) -> "tuple[EpochDataset, EpochDataset]":
+        """Those of training and of validation."""
+
+    def face_counts(self, rows: "pd.DataFrame") -> dict[str, int]:
+        """How many faces each video of a table has; empty if its files do not tell."""
 
     def criterion(self, config: TrainConfig) -> Criterion: ...
 
@@ -151,6 +161,9 @@ class Frames:
         )
         return training, DeepFakeClassifierDataset(held_out, mode="val", **common)
 
+    def face_counts(self, rows):
+        return {}
+
     def criterion(self, config: TrainConfig) -> Criterion:
         return OneLogit(config)
 
@@ -161,36 +174,52 @@ class Frames:
         return _pixels(images, config)
 
 
-class Clips:
-    """Windows of face tracks for 3-D networks, the fifth place."""
+class Tracks:
+    """What clips and sequences share: one step of preprocessing cuts both out of the tracks of faces."""
 
     made_by = "preprocessing.extract_clips"
     validation_frame_step = 1
-    memory_format = torch.channels_last_3d
-    aggregate = "mean"
+    folder: str
 
     def folder_of(self, options: argparse.Namespace) -> str:
-        return "clips"
+        return self.folder
 
     def remarks(self, data_dir: Path) -> list[str]:
         return []
 
+    def dataset(self, config: TrainConfig) -> "Callable[..., EpochDataset]":
+        """The dataset's class, with those arguments that it alone has."""
+        raise NotImplementedError
+
+    def datasets(self, config, rows, held_out, options):
+        make = partial(
+            self.dataset(config),
+            data_dir=options.data_dir,
+            frames=config.frames,
+            size=config.size,
+            seed=options.seed,
+        )
+        training = make(rows, mode="train", label_smoothing=0, oversample=not options.no_oversample)
+        return training, make(held_out, mode="val")
+
+    def face_counts(self, rows):
+        return count_faces(zip(rows["video"], rows["file"], strict=True))
+
+
+class Clips(Tracks):
+    """Windows of face tracks for 3-D networks, the fifth place."""
+
+    folder = "clips"
+    memory_format = torch.channels_last_3d
+    aggregate = "mean"
+
     def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
         return 3, config.frames, config.size, config.size
 
-    def datasets(self, config, rows, held_out, options):
+    def dataset(self, config: TrainConfig) -> "Callable[..., EpochDataset]":
         from training.datasets.clip_dataset import ClipDataset
 
-        common = {
-            "data_dir": options.data_dir,
-            "clips_dir": self.folder_of(options),
-            "frames": config.frames,
-            "size": config.size,
-            "normalize": config.normalize,
-            "seed": options.seed,
-        }
-        training = ClipDataset(rows, mode="train", label_smoothing=0, oversample=not options.no_oversample, **common)
-        return training, ClipDataset(held_out, mode="val", **common)
+        return partial(ClipDataset, clips_dir=self.folder, normalize=config.normalize)
 
     def criterion(self, config: TrainConfig) -> Criterion:
         return TwoClasses(config)
@@ -202,42 +231,20 @@ class Clips:
         return _pixels(images[:, :, images.shape[2] // 2], config)
 
 
-class Sequences:
+class Sequences(Tracks):
     """Ten faces of one person for an LSTM; a video is as fake as its most fake face."""
 
-    made_by = "preprocessing.extract_clips"
-    validation_frame_step = 1
+    folder = "sequences"
     memory_format = torch.contiguous_format
     aggregate = "max"
-
-    def folder_of(self, options: argparse.Namespace) -> str:
-        return "sequences"
-
-    def remarks(self, data_dir: Path) -> list[str]:
-        return []
 
     def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
         return config.frames, 3, config.size, config.size
 
-    def datasets(self, config, rows, held_out, options):
+    def dataset(self, config: TrainConfig) -> "Callable[..., EpochDataset]":
         from training.datasets.clip_dataset import SequenceDataset
 
-        common = {
-            "data_dir": options.data_dir,
-            "sequences_dir": self.folder_of(options),
-            "frames": config.frames,
-            "size": config.size,
-            "seed": options.seed,
-        }
-        training = SequenceDataset(
-            rows,
-            mode="train",
-            shuffled=config.augmentation.shuffled_frames,
-            label_smoothing=0,
-            oversample=not options.no_oversample,
-            **common,
-        )
-        return training, SequenceDataset(held_out, mode="val", **common)
+        return partial(SequenceDataset, sequences_dir=self.folder, shuffled=config.augmentation.shuffled_frames)
 
     def criterion(self, config: TrainConfig) -> Criterion:
         return OneLogit(config)

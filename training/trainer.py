@@ -19,7 +19,7 @@ from training.families import family_of
 from training.tools.checkpoints import save_checkpoint
 from training.tools.config import TrainConfig
 from training.tools.distributed import Group
-from training.tools.journal import Journal
+from training.tools.journal import Journal, face_table
 from training.tools.metrics import Verdict, judge
 from training.tools.precision import Precision
 from training.tools.resuming import DataOrder, Position, random_state, set_random_state, training_state
@@ -81,6 +81,7 @@ class Trainer:
         self.batch_size = config.optimizer.batch_size
         self.sampler = EpochSampler(training, self.batch_size, group.rank, group.world)
         self.validation_items = [(1, i) for i in range(group.rank, len(validation.rows), group.world)]
+        self.faces = self.family.face_counts(validation.rows)
         pinned = group.device.type == "cuda"
         self.train_loader = make_loader(training, self.batch_size, self.sampler, settings.workers, pinned)
         self.val_loader = make_loader(validation, 2 * self.batch_size, self.validation_items, settings.workers, pinned)
@@ -211,7 +212,7 @@ class Trainer:
         everybody = self.group.gather(scored)
         if not self.group.is_main:
             return None
-        return judge([crop for share in everybody for crop in share], self.family.aggregate)
+        return judge([crop for share in everybody for crop in share], self.family.aggregate, self.faces)
 
     def _finish_epoch(self, row: dict[str, Any], verdict: Verdict | None, path: Path) -> None:
         """Record the epoch, and keep its weights if they are the best."""
@@ -228,6 +229,8 @@ class Trainer:
             }
             print(f"fake_loss {verdict.fake_loss}")
             print(f"real_loss {verdict.real_loss}")
+            for line in face_table(verdict.by_faces):
+                print(line)
         validated = (
             f"bce {verdict.bce:.5f}, auc {verdict.auc:.4f}, best bce {self.bce_best:.5f}"
             if verdict

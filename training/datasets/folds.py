@@ -2,11 +2,14 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from common.errors import UserError, one_line
+
+if TYPE_CHECKING:  # who only asks for a constant does not wait for pandas
+    import pandas as pd
 
 COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 VALIDATION_FRAME_STEP = 20
@@ -21,8 +24,10 @@ DTYPES = {
 }
 
 
-def read_folds(path: str | Path) -> pd.DataFrame:
+def read_folds(path: str | Path) -> "pd.DataFrame":
     """The table of crops, a row each, columns `COLUMNS`. Raises UserError if it is missing, empty or no such table."""
+    import pandas as pd
+
     path = Path(path)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
@@ -49,8 +54,8 @@ def read_folds(path: str | Path) -> pd.DataFrame:
 
 
 def split_by_fold(
-    table: pd.DataFrame, fold: int, frame_step: int = VALIDATION_FRAME_STEP
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table: "pd.DataFrame", fold: int, frame_step: int = VALIDATION_FRAME_STEP
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Training and validation rows: all folds but `fold`, and every `frame_step`-th frame of `fold`.
 
     Raises UserError if either side is empty, naming the folds that there are.
@@ -60,8 +65,8 @@ def split_by_fold(
 
 
 def split_by_videos(
-    table: pd.DataFrame, videos: Collection[str], frame_step: int = VALIDATION_FRAME_STEP
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    table: "pd.DataFrame", videos: Collection[str], frame_step: int = VALIDATION_FRAME_STEP
+) -> "tuple[pd.DataFrame, pd.DataFrame, list[str]]":
     """Training and validation rows and the ids that are in no row; `videos` are held out.
 
     What shares an original with one of them is in neither side. Raises UserError if either side is empty.
@@ -74,7 +79,7 @@ def split_by_videos(
     return training, validation, sorted(wanted - set(table["video"].cat.categories))
 
 
-def _both(training: pd.DataFrame, validation: pd.DataFrame, frame_step: int, how: str, table: pd.DataFrame):
+def _both(training: "pd.DataFrame", validation: "pd.DataFrame", frame_step: int, how: str, table: "pd.DataFrame"):
     validation = validation[validation["frame"] % frame_step == 0]
     for rows, what in ((training, "training"), (validation, "validation")):
         if rows.empty:
@@ -106,6 +111,8 @@ def training_order(labels: np.ndarray, epoch: int, seed: int, oversample: bool =
     state = (epoch + 1) * seed % 2**32
     real, fake = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
     if oversample and len(fake) >= len(real):  # equal numbers are drawn too: it decides their order
+        import pandas as pd
+
         fake = pd.Series(fake).sample(len(real), replace=False, random_state=state).to_numpy()
     return _shuffled(np.concatenate([real, fake]), state)
 

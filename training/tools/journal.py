@@ -1,9 +1,11 @@
-"""What a run leaves for people to read: lines on stdout, metrics.csv, TensorBoard, the predictions on validation."""
+"""What a run leaves for people to read: stdout, metrics.csv, TensorBoard, and what the latest validation found."""
 
 import csv
 import json
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 
 from common.files import replacing
-from training.tools.metrics import Verdict, roc_points
+from training.tools.metrics import FaceCount, Verdict, roc_points
 
 COLUMNS = (
     "epoch",
@@ -28,6 +30,7 @@ COLUMNS = (
     "items_per_second",
     "checkpoint",
 )
+FACE_COLUMNS = [field.name for field in fields(FaceCount)]
 GRID_CROPS = 16
 
 
@@ -77,6 +80,12 @@ class Journal:
             self.board.figure("val/roc", _roc_figure(verdict), epoch)
         with replacing(self.folder / f"predictions_{fold}.json") as temporary:
             temporary.write_text(json.dumps({"probs": verdict.probabilities, "targets": verdict.targets}))
+        if verdict.by_faces:
+            path = self.folder / f"faces_{fold}.csv"
+            with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(FACE_COLUMNS)
+                writer.writerows([_text(value) for value in astuple(row)] for row in verdict.by_faces)
 
     def close(self) -> None:
         self.board.close()
@@ -128,6 +137,21 @@ def _roc_figure(verdict: Verdict):
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title=f"videos, AUC {verdict.auc:.3f}")
     axes.set_aspect("equal")
     return figure
+
+
+def face_table(by_faces: Sequence[FaceCount]) -> list[str]:
+    """The results by number of faces as aligned lines, `-` for NaN; no line where there are none."""
+    if not by_faces:
+        return []
+    table = [FACE_COLUMNS, *([_shown(value) for value in astuple(row)] for row in by_faces)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+
+
+def _shown(value: int | float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _text(value: Any) -> str:
