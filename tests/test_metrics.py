@@ -85,8 +85,8 @@ def test_the_curve_goes_from_nothing_to_everything():
 
 FACED = [  # video, P(fake) of its files, label, faces
     ("a", [0.9], 1, 1),
-    ("b", [0.5], 1, 1),
-    ("c", [0.4999], 1, 1),
+    ("b", [0.5001], 1, 1),
+    ("c", [0.5], 1, 1),
     ("d", [0.7], 0, 1),
     ("e", [0.2], 0, 1),
     ("f", [0.1], 0, 1),

@@ -9,7 +9,7 @@ import numpy as np
 
 AGGREGATES = {"mean": np.mean, "median": np.median, "max": np.max}
 CLIP = 1e-15  # a probability of exactly 0 or 1 must not make a loss infinite
-THRESHOLD = 0.5  # from this probability on, a video is taken for a fake
+THRESHOLD = 0.5  # above this probability a video is taken for a fake
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def judge_by_faces(
             groups[faces[video]].append(video)
     results = []
     for count, videos in sorted(groups.items()):
-        labels, taken = [targets[video] for video in videos], [int(scores[video] >= THRESHOLD) for video in videos]
+        labels, taken = [targets[video] for video in videos], [int(scores[video] > THRESHOLD) for video in videos]
         results.append(
             FaceCount(
                 count,
