@@ -17,8 +17,9 @@ import numpy as np
 
 from common.errors import one_line
 from faces.video import Frames, VideoError
+from inference.people import number_people
 from inference.strategies import Rule
-from inference.views import Seen, Sighting, View, number_people, picture_of
+from inference.views import Seen, Sighting, View, picture_of
 
 if TYPE_CHECKING:
     from inference.ensemble import Ensemble

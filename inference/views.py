@@ -4,7 +4,6 @@ A view names the frames it needs, and finds the faces in them. Views share the f
 networks share views, so that its faces are detected once for each setting.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from faces.clips import (
 )
 from faces.detector import FaceDetector, shrink
 from faces.geometry import crop_face
-from faces.tracks import MAX_FRAMES, DetectorFactory, assign_faces, find_tracks_in_frames, track_detectors
+from faces.tracks import MAX_FRAMES, DetectorFactory, find_tracks_in_frames, track_detectors
 from faces.video import Frames, evenly_spaced, read_file
 
 if TYPE_CHECKING:
@@ -228,21 +227,3 @@ def views_for(
 def reader_for(views: Sequence[View]) -> Callable[[Path], Frames]:
     """Reads what all `views` need of a video file in one pass, or the one frame of an image."""
     return lambda path: read_file(path, lambda count: {int(i) for view in views for i in view.wanted(count)})
-
-
-def number_people(sightings: Sequence[Sighting]) -> list[int]:
-    """Whom each sighting shows, whichever view it is of: a number from 0, in order of appearance."""
-    looks: dict[tuple[int, int], list[tuple[int, np.ndarray]]] = defaultdict(list)
-    for number, sighting in enumerate(sightings):
-        for frame, box in zip(sighting.frames, sighting.boxes, strict=True):
-            looks[frame, id(sighting.view)].append((number, box))
-    frames = [frame for frame, _ in looks]
-    people = assign_faces(frames, [np.stack([box for _, box in faces]) for faces in looks.values()])
-    votes: list[Counter[int]] = [Counter() for _ in sightings]
-    for faces, assigned in zip(looks.values(), people, strict=True):
-        for (number, _), person in zip(faces, assigned.tolist(), strict=True):
-            votes[number][person] += 1
-    chosen = [vote.most_common(1)[0][0] for vote in votes]
-    # Where every vote for a person was overruled, its number would be missing from the row.
-    renumbered = {person: place for place, person in enumerate(sorted(set(chosen)))}
-    return [renumbered[person] for person in chosen]

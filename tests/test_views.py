@@ -11,7 +11,8 @@ from demo.sample_videos import make_sample_root
 from faces.clips import square_crop
 from faces.detector import FaceDetector
 from faces.video import VideoFile
-from inference.views import Sighting, number_people, reader_for, views_for
+from inference.people import number_people
+from inference.views import Sighting, reader_for, views_for
 from preprocessing import extract_clips
 from training.tools.config import NetworkConfig
 
@@ -163,3 +164,21 @@ def test_square_crops_are_black_beyond_the_frame(box, expected):
     rows, columns = np.mgrid[:4, :5]
     frame = np.repeat((10 * rows + columns)[..., None], 3, axis=2).astype(np.uint8)
     assert square_crop(frame, np.array(box, float))[..., 0].tolist() == expected
+
+
+def test_numbers_of_single_faces_do_not_depend_on_other_views(two_faces):
+    _, alone = look(two_faces, FRAME)
+    _, together = look(two_faces, FRAME, CLIP, SEQUENCE)
+    assert number_people(together)[: len(alone)] == number_people(alone)
+
+
+def test_person_whom_only_a_later_view_sees_gets_the_next_number():
+    here, there = np.array([[0, 0, 10, 10.0]]), np.array([[50, 50, 60, 60.0]])
+    views = views_for([FRAME, CLIP, SEQUENCE], 1, "cpu", None)
+    sightings = [
+        Sighting(views[0], [0], here, 1.0, {}),
+        Sighting(views[1], [0, 10], np.concatenate([there] * 2), 1.0, {}),
+        Sighting(views[1], [0, 10], np.concatenate([here] * 2), 1.0, {}),
+        Sighting(views[2], [3, 5], np.concatenate([there] * 2), 1.0, {}),
+    ]
+    assert number_people(sightings) == [0, 1, 0, 1]
