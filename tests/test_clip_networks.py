@@ -17,7 +17,7 @@ from training.zoo.clips import (
     fold_batchnorms,
 )
 from training.zoo.i3d import I3D, SameConv3d, SameMaxPool3d
-from training.zoo.resnet3d import ResNet34_3D, add_type_a_shortcut
+from training.zoo.resnet3d import ResNet10_3D, ResNet34_3D, add_type_a_shortcut
 
 GOLDEN_NAMES = {"I3D": "i3d", "ResNet34_3D": "resnet34_3d", "mc3_18": "mc3_18", "r2plus1d_18": "r2plus1d_18"}
 SMALL_INPUTS = {"I3D": (1, 3, 9, 193, 193)}
@@ -120,7 +120,7 @@ def test_i3d_pools_larger_clips_over_space_as_well(filled):
 def test_dropout_acts_only_in_i3d():
     networks = {name: create().modules() for name, create in CLIP_NETWORKS.items()}
     rates = {name: [m.p for m in modules if isinstance(m, nn.Dropout)] for name, modules in networks.items()}
-    assert rates == {"I3D": [0.5], "ResNet34_3D": [], "mc3_18": [], "r2plus1d_18": []}
+    assert rates == {"I3D": [0.5], "ResNet10_3D": [], "ResNet34_3D": [], "mc3_18": [], "r2plus1d_18": []}
     assert I3D(num_classes=5, dropout=0.1).dropout.p == 0.1
 
 
@@ -134,7 +134,7 @@ def test_type_a_shortcuts_are_a_strided_average_of_kernel_1_and_channels_of_zero
     assert torch.equal(y, expected)
 
 
-@pytest.mark.parametrize("network", [ResNet34_3D, I3D])
+@pytest.mark.parametrize("network", [ResNet10_3D, ResNet34_3D, I3D])
 def test_gradients_reach_every_weight(network):
     network = network()
     x = torch.randn(2, 3, *((9, 193, 193) if isinstance(network, I3D) else (9, 40, 40)))
@@ -142,8 +142,14 @@ def test_gradients_reach_every_weight(network):
     assert all(weights.grad.abs().max() > 0 for weights in network.parameters())
 
 
+def test_the_layers_of_the_small_network_are_among_those_of_the_large_one():
+    small, large = ResNet10_3D().state_dict(), ResNet34_3D().state_dict()
+    assert all(large[key].shape == value.shape for key, value in small.items())
+    assert sum(isinstance(module, nn.Conv3d | nn.Linear) for module in ResNet10_3D().modules()) == 10
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown clip network 'nope': one of I3D, ResNet34_3D, mc3_18, r2plus1d_18"):
+    with pytest.raises(ValueError, match=r"unknown clip network 'nope': one of I3D, ResNet10_3D, ResNet34_3D, mc3_18, r2plus1d_18"):
         create_clip_network("nope")
 
 

@@ -1,16 +1,20 @@
 """Clips and sequences train with the command that trains frames; what differs is the family's."""
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from common.errors import UserError
+from faces.clips import CLIP_SIDE
 from predict_folder import predict_folder
+from preprocessing import extract_clips
 from tests.conftest import read_csv
 from tests.training_runs import command
 from training.families import TwoClasses, check_options, family_of
@@ -67,6 +71,35 @@ def test_same_command_trains_all_families(clipped, tmp_path, capsys, config, tab
     assert replace(printed, name=kept.name) == kept
     summary = predict_folder(clipped / "dfdc_train_part_0", [f"{name}_last"], weights_dir=tmp_path / "weights")
     assert len(summary.labels) == 2 and not summary.unscored
+
+
+def test_clips_of_another_colour_are_told_from_those_that_were_not_trained_on(repository, tmp_path):
+    write_blue_fakes(tmp_path, pairs=24)
+    config = json.loads((repository / "configs" / "tiny_clip.json").read_text()) | {"size": 32}
+    config["optimizer"]["schedule"] |= {"epochs": 5, "params": {"max_iter": 20}}
+    config["batches_per_epoch"] = 4
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    argv = command(tmp_path, tmp_path, tmp_path / "config.json", "--workers", "0", "--test_every", "5")
+    assert main(argv) == 0
+    with next((tmp_path / "logs").glob("*/metrics.csv")).open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    assert float(last["auc"]) == 1
+
+
+def write_blue_fakes(root, pairs):
+    """Clips of noise, the fakes' bluish, with their table in folds.csv; every third pair is in fold 0."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for pair in range(pairs):
+        for label, video in enumerate((f"real{pair}", f"fake{pair}")):
+            (root / "clips" / video).mkdir(parents=True)
+            with extract_clips.ClipWriter(root / "clips" / video / "0_0.mkv") as writer:
+                for _ in range(2):
+                    noise = rng.integers(40, 160, (CLIP_SIDE // 8, CLIP_SIDE // 8, 3), np.uint8)
+                    noise[..., 0] += 60 * label
+                    writer.write(noise.repeat(8, axis=0).repeat(8, axis=1))
+            rows.append(f"{video},0_0.mkv,{label},real{pair},0,{pair % 3}")
+    (root / "folds.csv").write_text("\n".join(["video,file,label,original,frame,fold", *rows]) + "\n")
 
 
 def test_clips_are_two_classes_of_which_the_first_is_fake():

@@ -273,3 +273,12 @@ def test_configs_of_the_other_systems(repository, name, family, network, frames,
         assert schedule.params.max_iter == 10 * config.batches_per_epoch
     else:
         assert (config.encoder, config.optimizer.type, config.gradient_clip) == ("mixnet_m", "Adam", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "network"), [("tiny_clip", "clip", "ResNet10_3D"), ("tiny_sequence", "sequence", "MixNetLSTM")]
+)
+def test_tiny_configs_end_with_their_schedules(repository, name, family, network):
+    config = read_config(repository / "configs" / f"{name}.json")
+    assert (config.input, config.network) == (family, network)
+    assert config.optimizer.schedule.params.max_iter == config.optimizer.schedule.epochs * config.batches_per_epoch

@@ -13,12 +13,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.video import mc3_18, r2plus1d_18
 
 from training.zoo.i3d import I3D
-from training.zoo.resnet3d import ResNet34_3D
+from training.zoo.resnet3d import ResNet10_3D, ResNet34_3D
 
 CLASSES = ("FAKE", "REAL")
 
 CLIP_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "I3D": partial(I3D, num_classes=len(CLASSES)),
+    "ResNet10_3D": partial(ResNet10_3D, num_classes=len(CLASSES)),
     "ResNet34_3D": partial(ResNet34_3D, num_classes=len(CLASSES)),
     "mc3_18": partial(mc3_18, weights=None, num_classes=len(CLASSES)),
     "r2plus1d_18": partial(r2plus1d_18, weights=None, num_classes=len(CLASSES)),

@@ -1,10 +1,12 @@
-"""3-D ResNet-34 with type-A shortcuts: no weights where a block shortens its input (Hara et al., 2018)."""
+"""3-D ResNets with type-A shortcuts: no weights where a block shortens its input (Hara et al., 2018)."""
+
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Per stage: blocks, channels, stride of the first block along all three axes.
-STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))
+# Per stage: channels, stride of the first block along all three axes.
+STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 
 class BasicBlock3d(nn.Module):
@@ -33,18 +35,18 @@ def add_type_a_shortcut(y: Tensor, x: Tensor, stride: int) -> None:
     y[:, : x.shape[1]] += x[:, :, ::stride, ::stride, ::stride]
 
 
-class ResNet34_3D(nn.Module):
-    """(n, 3, t, h, w) floats, raw RGB from 0 to 255, to (n, num_classes) logits. Any size; made for 32x224x224."""
+class ResNet3d(nn.Module):
+    """(n, 3, t, h, w) floats to (n, num_classes) logits, any size; `blocks` says how many each of the stages has."""
 
-    def __init__(self, num_classes: int = 2):
+    def __init__(self, blocks: Sequence[int], num_classes: int = 2):
         super().__init__()
         self.conv1 = nn.Conv3d(3, 64, kernel_size=7, stride=(1, 2, 2), padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.maxpool = nn.MaxPool3d(kernel_size=3, stride=2, padding=1)
         in_channels = 64
-        for number, (blocks, channels, stride) in enumerate(STAGES, start=1):
+        for number, (count, (channels, stride)) in enumerate(zip(blocks, STAGES, strict=True), start=1):
             first = BasicBlock3d(in_channels, channels, stride)
-            stage = nn.Sequential(first, *(BasicBlock3d(channels, channels, 1) for _ in range(blocks - 1)))
+            stage = nn.Sequential(first, *(BasicBlock3d(channels, channels, 1) for _ in range(count - 1)))
             self.add_module(f"layer{number}", stage)
             in_channels = channels
         self.fc = nn.Linear(in_channels, num_classes)
@@ -56,3 +58,17 @@ class ResNet34_3D(nn.Module):
         x = self.maxpool(F.relu(self.bn1(self.conv1(x)), inplace=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean(dim=(2, 3, 4)))
+
+
+class ResNet34_3D(ResNet3d):
+    """34 layers, for clips of 32x224x224 in raw RGB from 0 to 255."""
+
+    def __init__(self, num_classes: int = 2):
+        super().__init__((3, 4, 6, 3), num_classes)
+
+
+class ResNet10_3D(ResNet3d):
+    """10 layers, one block a stage: quick enough to train on a CPU."""
+
+    def __init__(self, num_classes: int = 2):
+        super().__init__((1, 1, 1, 1), num_classes)
