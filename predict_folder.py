@@ -50,6 +50,14 @@ def predict_folder(
     With `output` the CSV, its errors file and `details` are written, and an interrupted call is continued by the
     same call. Raises UserError with a one-line reason.
     """
+    for name, value, known in (("strategy", strategy, STRATEGIES), ("aggregate", aggregate, AGGREGATES)):
+        if value not in known:
+            raise UserError(f"{name}: {value!r} is not one of {', '.join(known)}")
+    for name, number in (("frames", frames), ("workers", workers)):
+        if number < 1:
+            raise UserError(f"{name}: {number} is not at least 1")
+    if not 0 <= clip_labels < 0.5:
+        raise UserError(f"clip_labels: {clip_labels} is not from 0 to under 0.5")
     videos = find_videos(test_dir)
     if sample_submission is not None:
         videos, missing, extra = in_submission_order(videos, sample_submission)
@@ -77,14 +85,16 @@ def predict_folder(
         chosen_device, why = choose_device(device)
         dtype = choose_precision(precision, chosen_device)
         say(f"{why}, {str(dtype).removeprefix('torch.')}")
-        checkpoints = []
+        members, models = [], []
         for path in paths:
-            checkpoints.append(load_checkpoint(path))
-            say(checkpoints[-1].describe())
+            checkpoint = load_checkpoint(path)
+            say(checkpoint.describe())
+            members.append(Member.from_checkpoint(checkpoint))
+            models.append(f"{checkpoint.name} {checkpoint.sha256[:12]}")
         done = results.begin(
             {
                 "folder": str(Path(test_dir).resolve()),
-                "models": [f"{checkpoint.name} {checkpoint.sha256[:12]}" for checkpoint in checkpoints],
+                "models": models,
                 "frames": frames,
                 "strategy": strategy,
                 "aggregate": aggregate,
@@ -96,7 +106,7 @@ def predict_folder(
         todo = [video for video in videos if stamp_of(video) not in done]
         if len(todo) < len(videos):
             say(f"continuing: {len(videos) - len(todo)} of {len(videos)} videos were scored before")
-        ensemble = Ensemble([Member.from_checkpoint(c) for c in checkpoints], chosen_device, dtype, batch_size)
+        ensemble = Ensemble(members, chosen_device, dtype, batch_size)
         configs = [member.config for member in ensemble.members]
         views = views_for(configs, frames, detector_device(chosen_device), detector_scale)
         rule = Rule(STRATEGIES[strategy], aggregate, clip_labels)
@@ -137,7 +147,9 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
         paths.append(found) if found else missing.append(str(weights_dir / model))
     if missing:
         there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file() and path.name != "SHA256SUMS")
-        raise UserError(f"no such model: {_some(missing)}; there: {_some(there) or 'none, see download_weights.sh'}")
+        raise UserError(
+            f"no such model: {_some(missing)}; there: {_some(there) or 'none (README.md: where weights come from)'}"
+        )
     if len({path.name for path in paths}) < len(paths):
         raise UserError("--models: a name is given twice")
     return paths
@@ -168,7 +180,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--output", default="submission.csv", metavar="FILE", help="the CSV to write: filename,label")
     add("--details", metavar="FILE", help="JSON lines to write: per video all faces, probabilities, times, warnings")
     add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
-    add("--frames", type=positive_int, default=DEFAULT_FRAMES, metavar="N", help="frames of a video to look at")
+    add(
+        "--frames",
+        type=positive_int,
+        default=DEFAULT_FRAMES,
+        metavar="N",
+        help="frames to look at for single faces",
+    )
     add("--strategy", choices=list(STRATEGIES), default="confident", help="from the faces' probabilities to a label")
     add(
         "--aggregate",
@@ -191,7 +209,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--batch-size",
         type=positive_int,
         metavar="N",
-        help="faces in one pass of a network (default: 1 on a CPU, else 32)",
+        help="faces in one pass of a network (default: 1 on a CPU, else 32; of clips 2 and 8, of sequences 1 and 8)",
     )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")

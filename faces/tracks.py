@@ -219,7 +219,7 @@ def find_tracks_in_frames(
     images = dict(zip(frames.indices, frames.images, strict=True))
     wanted = looked_at(num_frames)
     seen = [index for index in wanted if index in images]
-    if not seen:
+    if len(seen) < min_detections:
         return []
     height, width = images[seen[0]].shape[:2]
     for thresholds, side, max_tracks in PASSES:

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from common.batching import in_batches
+from common.errors import UserError
 from inference.readings import READINGS
-from inference.views import Sighting, picture_of
+from inference.views import TRACK_PICTURES, Sighting, picture_of
 from training.families import family_of
 from training.tools.checkpoints import Checkpoint
 from training.tools.config import NetworkConfig
@@ -26,7 +27,12 @@ class Member:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Member":
-        return cls(checkpoint.name, checkpoint.network, checkpoint.config)
+        """The network as it predicts: in 3-D ones convolutions do the work of the batch norms after them."""
+        if checkpoint.config.input != "clip":
+            return cls(checkpoint.name, checkpoint.network, checkpoint.config)
+        from training.zoo.clips import fold_batchnorms
+
+        return cls(checkpoint.name, fold_batchnorms(checkpoint.network), checkpoint.config)
 
 
 class Ensemble:
@@ -44,7 +50,9 @@ class Ensemble:
         batch_size: int | None = None,
         apply_compression: bool = False,
     ):
-        self.members = [_ready(member) for member in members]
+        if device.type == "cpu" and dtype == torch.float16 and any(m.config.input == "clip" for m in members):
+            raise UserError("--precision fp16: takes a CPU minutes for every clip; bf16 and fp32 do not")
+        self.members = list(members)
         self.device = device
         self.batch_sizes = {
             kind: batch_size or (reading.cpu_batch if device.type == "cpu" else reading.gpu_batch)
@@ -72,7 +80,9 @@ class Ensemble:
         alike: dict[tuple, list[int]] = {}
         for number, member in enumerate(self.members):
             config = member.config
-            alike.setdefault((picture_of(config), config.tracks, config.size, config.frames), []).append(number)
+            kind = picture_of(config)
+            shown = (config.tracks if kind in TRACK_PICTURES else None, config.frames if kind == "clip" else None)
+            alike.setdefault((kind, config.size, *shown), []).append(number)
         for (kind, *_), chosen in alike.items():
             config, reading = self.members[chosen[0]].config, READINGS[kind]
             shown = [number for number, sighting in enumerate(sightings) if sighting.view.shows(config)]
@@ -107,15 +117,6 @@ class Ensemble:
                 logits = member.network(x.contiguous(memory_format=family.memory_format))
             columns.append(family.probabilities(logits.float()))
         return torch.stack(columns, dim=1).cpu().tolist()
-
-
-def _ready(member: Member) -> Member:
-    """The member as it predicts: 3-D convolutions do the work of the batch norms after them."""
-    if member.config.input != "clip":
-        return member
-    from training.zoo.clips import fold_batchnorms
-
-    return Member(member.name, fold_batchnorms(member.network), member.config)
 
 
 def _broken(values: np.ndarray) -> bool:

@@ -18,19 +18,19 @@ Stamp = tuple[str, int, int]
 
 @dataclass
 class Summary:
-    """What became of a run's videos: P(fake) by file name, why some could not be read, which show no face."""
+    """What became of a run's videos: P(fake) by file name, why some could not be read, or show no face."""
 
     output: Path
     errors_file: Path
     labels: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    faceless: list[str] = field(default_factory=list)
+    faceless: dict[str, str] = field(default_factory=dict)
     warned: list[str] = field(default_factory=list)
 
     @property
     def unscored(self) -> dict[str, str]:
         """Why a label of 0.5 says nothing, by file name."""
-        return {**self.failures, **dict.fromkeys(self.faceless, "no face found")}
+        return {**self.failures, **self.faceless}
 
     def __str__(self) -> str:
         warned = f" ({len(self.warned)} with warnings, told by --details)" if self.warned else ""
@@ -111,7 +111,8 @@ class Results:
                 if record["error"] is not None:
                     summary.failures[record["filename"]] = record["error"]
                 elif not record["labels"]:
-                    summary.faceless.append(record["filename"])
+                    # The one warning of a video in which nothing was found that could be scored.
+                    summary.faceless[record["filename"]] = record["warnings"][-1]
                 elif record["warnings"]:
                     summary.warned.append(record["filename"])
                 del record["stamp"]

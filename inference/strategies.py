@@ -62,6 +62,10 @@ class Rule:
     aggregate: str = AUTO
     clip: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.aggregate not in AGGREGATES or not 0 <= self.clip < 0.5:
+            raise ValueError(f"no rule: aggregate {self.aggregate!r}, clip {self.clip}")
+
     def aggregate_of(self, kind: str) -> str:
         """What is done for networks that read pictures of `kind`, a key of PUBLISHED."""
         return PUBLISHED[kind] if self.aggregate == AUTO else self.aggregate

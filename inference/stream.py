@@ -179,7 +179,8 @@ def _detect(work: _Work, views: Sequence[View]) -> None:
         score.warnings += warnings
     work.seen = []
     if not work.sightings:
-        score.warnings.append("no face found")
+        looked_for_any = any(view.input == "frame" for view in views)
+        score.warnings.append("no face found" if looked_for_any else "no face that stays long enough")
         return
     sides = [np.median((s.boxes[:, 2:] - s.boxes[:, :2]).min(axis=1)) for s in work.sightings]
     if np.median(sides) < SMALL_FACE:
@@ -202,9 +203,8 @@ def _classify(work: _Work, ensemble: "Ensemble", rule: Rule) -> None:
         score.labels[member.name] = rule.network_label(row[shown].tolist(), whose, kind)
     without = [name for name in ensemble.names if name not in score.labels]
     if without:
-        score.warnings.append(f"no face that stays long enough for {', '.join(without)}: not counted")
-    if score.labels:
-        score.label = rule.video_label(score.labels)
+        score.warnings.append(f"no face of the kind that {', '.join(without)} must be shown: not counted")
+    score.label = rule.video_label(score.labels)
     for sighting, person, column in zip(sightings, people, rows.T, strict=True):
         boxes = [[round(float(side), 2) for side in box] for box in sighting.boxes]
         common = {

@@ -207,7 +207,7 @@ def picture_of(config: "NetworkConfig") -> str:
 def views_for(
     configs: Sequence["NetworkConfig"], num_frames: int, device: "str | torch.device", scale: float | None
 ) -> list[View]:
-    """The fewest views that show the networks of `configs` all that they read."""
+    """The fewest views that show the networks of `configs` all that they read; other `tracks` are another view."""
     kinds = {picture_of(config) for config in configs}
     views: list[View] = []
     if "frame" in kinds:

@@ -149,7 +149,9 @@ def test_the_layers_of_the_small_network_are_among_those_of_the_large_one():
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown clip network 'nope': one of I3D, ResNet10_3D, ResNet34_3D, mc3_18, r2plus1d_18"):
+    with pytest.raises(
+        ValueError, match=r"unknown clip network 'nope': one of I3D, ResNet10_3D, ResNet34_3D, mc3_18, r2plus1d_18"
+    ):
         create_clip_network("nope")
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from demo.fresh_network import write_fresh_network
 from demo.sample_videos import make_sample_root
 from faces.video import read_evenly
@@ -125,9 +126,9 @@ def test_network_without_a_track_is_left_out_and_named(kinds, folder, tmp_path):
     predict_folder(image, ["frame", "clip", "sequence"], tmp_path / "a.csv", **options)
     record = json.loads(details.read_text())
     assert list(record["labels"]) == ["frame"] and record["label"] == record["labels"]["frame"]
-    assert "no face that stays long enough for clip, sequence: not counted" in record["warnings"]
+    assert "no face of the kind that clip, sequence must be shown: not counted" in record["warnings"]
     summary = predict_folder(image, ["clip"], tmp_path / "b.csv", **{**options, "details": None})
-    assert summary.labels == {"one.png": 0.5} and summary.faceless == ["one.png"]
+    assert summary.labels == {"one.png": 0.5} and summary.faceless == {"one.png": "no face that stays long enough"}
 
 
 def test_uncertain_tracks_are_rejected_by_the_config(kinds, folder, tmp_path):
@@ -140,3 +141,33 @@ def test_real_video_is_scored_by_a_mixture(kinds, samples):
     options = {"weights_dir": kinds, "say": lambda line: None}
     summary = predict_folder(samples / "test_videos", list(NETWORKS), **options)
     assert list(summary.labels) == ["brtujopkby.mp4"] and not summary.unscored
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"aggregate": "most"}, "aggregate: 'most' is not one of auto, pooled, mean, max"),
+        ({"strategy": "best"}, "strategy: 'best' is not one of confident, mean, median, max"),
+        ({"clip_labels": 0.7}, "clip_labels: 0.7 is not from 0 to under 0.5"),
+        ({"frames": 0}, "frames: 0 is not at least 1"),
+        ({"workers": 0}, "workers: 0 is not at least 1"),
+    ],
+)
+def test_bad_arguments_of_a_call_are_one_line(kinds, folder, options, reason):
+    with pytest.raises(UserError, match=reason):
+        predict_folder(folder, ["frame"], weights_dir=kinds, **options)
+
+
+def test_half_precision_that_takes_minutes_for_a_clip_is_refused(kinds, folder):
+    with pytest.raises(UserError, match="--precision fp16: takes a CPU minutes for every clip"):
+        predict_folder(folder, ["frame", "clip"], weights_dir=kinds, device="cpu", precision="fp16", say=print)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"aggregate": "max"}, "aggregate was None, is max"), ({"clip_labels": 0.1}, "clipped by was None, is 0.1")],
+)
+def test_run_is_not_continued_under_another_rule(kinds, folder, tmp_path, changed, said):
+    (tmp_path / "a.csv.partial").write_text(json.dumps({"settings": {}}) + "\n")
+    with pytest.raises(UserError, match=said):
+        predict_folder(folder, ["frame"], tmp_path / "a.csv", weights_dir=kinds, say=print, **changed)

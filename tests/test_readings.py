@@ -7,7 +7,9 @@ from torch import nn
 
 from inference.ensemble import Ensemble, Member
 from tests.sightings import sighted
+from training.tools.checkpoints import Checkpoint
 from training.tools.config import NetworkConfig
+from training.zoo.networks import network_of
 
 CPU = torch.device("cpu")
 
@@ -96,8 +98,6 @@ def test_networks_are_shown_their_own_kind_of_picture_only():
 
 
 def test_batch_norms_are_folded_into_clip_networks_without_changing_them():
-    from training.zoo.networks import network_of
-
     config = NetworkConfig(input="clip", network="mc3_18", frames=4, size=32)
     torch.manual_seed(1)
     network = network_of(config)
@@ -105,10 +105,44 @@ def test_batch_norms_are_folded_into_clip_networks_without_changing_them():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2)
-    ensemble = Ensemble([Member("n", network, config)], CPU)
+    checkpoint = Checkpoint("n", network.eval(), config, epoch=1, bce_best=None, sha256="")
+    ensemble = Ensemble([Member.from_checkpoint(checkpoint)], CPU)
     assert not any(isinstance(module, nn.BatchNorm3d) for module in ensemble.members[0].network.modules())
     clip = np.random.default_rng(0).integers(0, 256, (4, 256, 256, 3), dtype=np.uint8)
     (p,) = ensemble.probabilities(sighted([clip], "clip"))[0]
-    plain = ensemble.members[0]
-    plain.network = network.eval()
+    ensemble = Ensemble([Member("n", network, config)], CPU)
     assert ensemble.probabilities(sighted([clip], "clip"))[0][0] == pytest.approx(p, abs=1e-5)
+
+
+class Probe(Left):
+    """Its logit is one value of the input."""
+
+    def __init__(self, *place):
+        super().__init__()
+        self.place = place
+
+    def forward(self, x):
+        value = x[(slice(None), *self.place)]
+        return torch.stack([value, torch.zeros_like(value)], dim=1)
+
+
+class SingleProbe(Probe):
+    def forward(self, x):
+        return super().forward(x)[:, :1]
+
+
+@pytest.mark.parametrize("channel", range(3))
+@pytest.mark.parametrize("frame", [0, 2])
+def test_channels_are_rgb_and_frames_in_order(channel, frame):
+    clip = np.zeros((4, 256, 256, 3), np.uint8)
+    clip[frame, ..., channel] = 255
+    for kind, place in (("clip", (channel, frame, 50, 50)), ("clip", (channel, frame + 1, 50, 50))):
+        (p,) = probabilities(Probe(*place), [clip], kind, input="clip", frames=4, size=224)
+        assert p == pytest.approx(0.7311 if place[1] == frame else 0.5, abs=1e-3)
+    faces = np.zeros((10, 32, 32, 3), np.uint8)
+    faces[frame, ..., channel] = 2
+    options = {"input": "sequence", "frames": 10}
+    (p,) = probabilities(SingleProbe(frame, channel, 5, 5), [faces], "sequence", **options)
+    assert p == pytest.approx(0.8808, abs=1e-3)
+    (p,) = probabilities(SingleProbe(frame, (channel + 1) % 3, 5, 5), [faces], "sequence", **options)
+    assert p == 0.5

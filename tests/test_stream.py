@@ -11,7 +11,7 @@ from faces.detector import NO_FACES, Detections, FaceDetector
 from faces.video import Frames, VideoError, read_evenly
 from inference.strategies import Rule
 from inference.stream import Video, score_videos
-from inference.views import SingleFrames, reader_for
+from inference.views import Seen, Sighting, SingleFrames, reader_for
 from training.tools.config import NetworkConfig
 
 FRAME = np.full((40, 60, 3), 128, dtype=np.uint8)
@@ -157,6 +157,33 @@ def test_abandoned_stream_stops_reading():
     next(stream)
     stream.close()
     assert len(read_names) < 10
+
+
+class Script:
+    """A view that finds what it is told, shown to networks of clips."""
+
+    input = "clip"
+
+    def __init__(self, *boxes):
+        self.boxes = boxes
+
+    def prepare(self, frames):
+        return Seen(frames)
+
+    def find(self, seen):
+        return [Sighting(self, [0], np.array([box], np.float32), 1.0, {}) for box in self.boxes], []
+
+
+def test_every_track_counts_though_two_are_of_one_person():
+    """Two tracks of one face, one of another: the mean over three, not over two."""
+    verdict = Verdict()
+    verdict.members = [SimpleNamespace(name="a", config=NetworkConfig(input="clip"))]
+    verdict.probabilities = lambda sightings: np.array([[0.2, 0.8, 0.5]])
+    views = [Script((0, 0, 10, 10), (0, 0, 10, 10), (50, 50, 60, 60))]
+    videos = [Video("v", Path("v"))]
+    (score,) = score_videos(videos, lambda path: Frames([FRAME], [0]), views, verdict, Rule(np.max))
+    assert score.labels["a"] == pytest.approx(0.5)
+    assert [(track.frames, track.probabilities) for track in score.tracks] == [([0], [0.2]), ([0], [0.8]), ([0], [0.5])]
 
 
 def test_golden_faces_come_through_the_stream(samples, golden):

@@ -12,7 +12,7 @@ from faces.clips import square_crop
 from faces.detector import FaceDetector
 from faces.video import VideoFile
 from inference.people import number_people
-from inference.views import Sighting, reader_for, views_for
+from inference.views import reader_for, views_for
 from preprocessing import extract_clips
 from training.tools.config import NetworkConfig
 
@@ -130,19 +130,6 @@ def test_two_people_are_told_apart_in_every_view(two_faces):
         assert sorted(p for p, s in zip(people, sightings, strict=True) if s.view.input == kind) == [0, 1]
 
 
-def test_people_are_numbered_without_gaps():
-    here, there = np.array([[0, 0, 10, 10.0]]), np.array([[50, 50, 60, 60.0]])
-    views = views_for([FRAME, CLIP], 1, "cpu", None)
-    sightings = [
-        Sighting(views[0], [0], there, 1.0, {}),
-        Sighting(views[0], [9], here, 1.0, {}),
-        Sighting(views[1], [0, 10, 20], np.concatenate([there] * 3), 1.0, {}),
-        Sighting(views[0], [30], there + 2, 1.0, {}),
-    ]
-    assert number_people(sightings) == [0, 1, 0, 0]
-    assert number_people([]) == []
-
-
 def test_images_have_no_tracks(tmp_path, video):
     with VideoFile(video) as file:
         (frame,) = [image for _, image in file.frames([0])]
@@ -166,19 +153,28 @@ def test_square_crops_are_black_beyond_the_frame(box, expected):
     assert square_crop(frame, np.array(box, float))[..., 0].tolist() == expected
 
 
-def test_numbers_of_single_faces_do_not_depend_on_other_views(two_faces):
-    _, alone = look(two_faces, FRAME)
-    _, together = look(two_faces, FRAME, CLIP, SEQUENCE)
-    assert number_people(together)[: len(alone)] == number_people(alone)
+def test_tracked_squares_show_their_own_frames(video):
+    _, (track,) = look(video, TRACKED)
+    with VideoFile(video) as file:
+        images = {index: image[..., ::-1] for index, image in file.frames([0, 10, 20, 30])}
+    for place, image in images.items():
+        square = track.pictures["tracked"][place]
+        left, top, right, bottom = track.boxes[track.frames.index(place)]
+        side = square.shape[0]
+        row, column = (int(low + high - side) // 2 for low, high in ((top, bottom), (left, right)))
+        near = [image[row + r : row + r + side, column + c : column + c + side] for r in range(2) for c in range(2)]
+        assert any(np.array_equal(square, part) for part in near)
 
 
-def test_person_whom_only_a_later_view_sees_gets_the_next_number():
-    here, there = np.array([[0, 0, 10, 10.0]]), np.array([[50, 50, 60, 60.0]])
-    views = views_for([FRAME, CLIP, SEQUENCE], 1, "cpu", None)
-    sightings = [
-        Sighting(views[0], [0], here, 1.0, {}),
-        Sighting(views[1], [0, 10], np.concatenate([there] * 2), 1.0, {}),
-        Sighting(views[1], [0, 10], np.concatenate([here] * 2), 1.0, {}),
-        Sighting(views[2], [3, 5], np.concatenate([there] * 2), 1.0, {}),
-    ]
-    assert number_people(sightings) == [0, 1, 0, 1]
+@pytest.mark.parametrize(("least", "found"), [(5, 1), (6, 0)])
+def test_tracks_that_are_seen_too_seldom_are_left_out(video, least, found):
+    config = CLIP.model_copy(update={"tracks": CLIP.tracks.model_copy(update={"min_detections": least})})
+    assert len(look(video, config)[1]) == found  # 48 frames, of which five are looked at
+
+
+def test_dark_frames_are_brightened_for_sequences(video):
+    views = views_for([SEQUENCE], 6, "cpu", None)
+    frames = reader_for(views)(video)
+    frames.images = [image // 3 for image in frames.images]
+    (sequence,), _ = views[0].find(views[0].prepare(frames))
+    assert sequence.pictures["sequence"].max() > 200

@@ -19,6 +19,7 @@ from pydantic import (
 from common.errors import UserError, one_line
 from training.tools.schedulers import PolySchedule, Schedule
 
+SEQUENCE_FRAMES = 10  # faces.clips makes no others
 Triple = tuple[float, float, float]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -42,7 +43,7 @@ class TrackLimits(BaseModel):
     """Which face tracks count: faces printed on shirts or hanging on walls are seen seldom, or with less certainty."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    min_detections: PositiveInt = Field(default=3, description="frames of ten looked at that must show the face")
+    min_detections: int = Field(default=3, ge=1, le=10, description="frames of ten looked at that must show the face")
     min_probability: Probability = Field(default=0.0, description="the detector's mean certainty")
 
 
@@ -61,6 +62,14 @@ class NetworkConfig(BaseModel):
     normalize: Normalize = Normalize()
     tracked: bool = Field(default=False, description="score a face's median over its track, every other frame mirrored")
     tracks: TrackLimits = TrackLimits()
+
+    @model_validator(mode="after")
+    def _inputs_that_exist(self) -> "NetworkConfig":
+        if self.input == "sequence" and self.frames != SEQUENCE_FRAMES:
+            raise ValueError(f"a sequence has {SEQUENCE_FRAMES} frames, not {self.frames}")
+        if self.tracked and self.input != "frame":
+            raise ValueError(f"tracked is for networks of single frames, this is one of {self.input}s")
+        return self
 
     @property
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -86,9 +87,13 @@ def _with_own_classes(network: nn.Module, found: Mapping) -> dict[str, Tensor]:
     own = network.state_dict()
     last = list(own)[-1].rpartition(".")[0]
     return {
-        key: own[key] if key.startswith(f"{last}.") and key in own and own[key].shape != value.shape else value
+        key: own[key] if key.startswith(f"{last}.") and key in own and _other_shape(value, own[key]) else value
         for key, value in ((str(key).removeprefix("module."), value) for key, value in found.items())
     }
+
+
+def _other_shape(found: Any, own: Tensor) -> bool:
+    return isinstance(found, Tensor) and found.shape != own.shape
 
 
 def _from_file(network: nn.Module, config: NetworkConfig, path: Path) -> str:
