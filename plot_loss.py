@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
+from common.figures import COLOURS, drawable, look_of
 from common.files import replacing
 from training.history import CHOOSE, FAKE_WEIGHT, SKIP_EPOCHS, Choice, Run, choose, read_losses, weighted_loss
 
 PLOT_FORMATS = (".png", ".svg")
-# Okabe and Ito's palette, which colour-blind readers can tell apart; the line style changes when it is used up.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINE_STYLES = ("-", "--", ":")
 
 
 def plot(runs: Sequence[Run], fake_weight=FAKE_WEIGHT, skip=SKIP_EPOCHS, count=CHOOSE, figure=None):
@@ -42,12 +40,13 @@ def plot(runs: Sequence[Run], fake_weight=FAKE_WEIGHT, skip=SKIP_EPOCHS, count=C
         weighted = [weighted_loss(fake, real, fake_weight) for fake, real in zip(run.fake, run.real, strict=True)]
         losses = np.array([run.fake, run.real, weighted])
         losses[:, ~np.isfinite(losses[2])] = np.nan  # a gap in the curve
-        colour, style = COLOURS[index % len(COLOURS)], LINE_STYLES[index // len(COLOURS) % len(LINE_STYLES)]
+        look = look_of(index)
+        colour = look["color"]
         if single:
             axes.plot(run.epochs, losses[0], ".-", ms=3, color=COLOURS[1], linewidth=1, label="fake videos")
             axes.plot(run.epochs, losses[1], ".-", ms=3, color=COLOURS[2], linewidth=1, label="real videos")
-        label = "weighted" if single else _drawable(name)
-        axes.plot(run.epochs, losses[2], style, marker=".", color=colour, linewidth=2, label=label, zorder=3)
+        label = "weighted" if single else drawable(name)
+        axes.plot(run.epochs, losses[2], marker=".", **look, linewidth=2, label=label, zorder=3)
         curves += [np.column_stack([run.epochs, loss]) for loss in (losses if single else losses[2:])]
         for rank, best in enumerate(chosen[index]):
             face = "white" if rank else colour
@@ -77,7 +76,7 @@ def plot(runs: Sequence[Run], fake_weight=FAKE_WEIGHT, skip=SKIP_EPOCHS, count=C
     which = f"after epoch {skip}" + (f" (of all epochs where none is after {skip})" if any_short else "")
     rule = f"weighted = ({fake_weight:g} fake + real) / 2; marked: the lowest (up to {count}) {which}, the best filled"
     axes.set_title(rule, fontsize=11, color="0.3")
-    title = f"Validation loss of {_drawable(runs[0].name) if single else f'{len(runs)} runs'}"
+    title = f"Validation loss of {drawable(runs[0].name) if single else f'{len(runs)} runs'}"
     axes.annotate(title, (0.5, 1), (0, 24), "axes fraction", "offset points", ha="center", fontsize=15)
     axes.legend(fontsize=11, framealpha=0.9)
     _annotate(axes, marks, curves)
@@ -122,13 +121,6 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     """The runs' names, numbered where two are the same."""
     names = [run.name for run in runs]
     return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
-
-
-def _drawable(name: str) -> str:
-    """`name` as a plot and an SVG file can hold it; dollars would start a formula, a first underscore hides a curve."""
-    shown = "".join(c if c.isprintable() else "?" for c in name)
-    shown = shown if len(shown) <= 50 else f"{shown[:24]}...{shown[-24:]}"
-    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def _show(runs: Sequence[Run], **drawing) -> None:
