@@ -4,13 +4,15 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from common.errors import UserError
 from evaluation.problems import Problems
 
+Truth = Literal["FAKE", "REAL"]
 METADATA = "metadata.json"
 # As a number column that had a gap in it once, 1 comes back from a table as 1.0.
 LABELS = {"real": False, "0": False, "0.0": False, "fake": True, "1": True, "1.0": True}
@@ -82,6 +84,25 @@ def read_labels(path: str | Path) -> Labels:
     if not labels.fake:
         raise UserError(f"{path}: no labels in it")
     return labels
+
+
+def truths_of(filenames: Sequence[str], paths: Sequence[str | Path]) -> list[Truth | None]:
+    """What the labels in `paths` (each as in `read_labels`) say of videos, None where they say nothing.
+
+    Raises UserError for what is no file of labels, and for a video that is both real and fake.
+    """
+    truths: list[Truth | None] = [None] * len(filenames)
+    for labels in map(read_labels, paths):
+        if labels.problems:
+            raise UserError(f"{labels.source}: {'; '.join(labels.problems.sentences())}")
+        for number, filename in enumerate(filenames):
+            found = labels.find(filename)
+            if len(found) == 1:
+                truth = "FAKE" if labels.fake[found[0]] else "REAL"
+                if truths[number] not in (None, truth):
+                    raise UserError(f"{labels.source}: {filename} is {truth} here and {truths[number]} elsewhere")
+                truths[number] = truth
+    return truths
 
 
 def read_table(path: Path, needed: tuple[str, ...] = ("filename", "label")) -> Iterator[dict[str, str]]:

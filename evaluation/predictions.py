@@ -1,15 +1,15 @@
 """Probabilities by file name: what predict_folder.py wrote as a CSV or as details, or anybody else in that form."""
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
 from evaluation.labels import read_table
 from evaluation.problems import Problems
+from inference.details import json_lines
 
 NO_SCORE = 0.5
 NO_FACE = "no face found"
@@ -98,7 +98,7 @@ def read_details(path: str | Path) -> Details:
     """The JSON lines that `predict_folder.py --details` writes. Raises UserError with the number of a bad line."""
     details = Details(Path(path), [], [])
     models: dict[str, None] = {}
-    for number, record in _json_lines(details.path):
+    for number, record in json_lines(details.path):
         try:
             labels = record.get("labels") or {}
             models |= dict.fromkeys([*(record.get("models") or []), *labels])
@@ -132,21 +132,6 @@ def count_faces(record: Mapping) -> int:
         if 3 * sum(found == count for found in per_frame.values()) >= 2 * frames:
             return count
     return 1
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict]]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise UserError(f"{path}: line {number} is no JSON object")
-                    yield number, record
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {number} is not JSON ({error})") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON lines: {error}") from error
 
 
 def _probability(value: object) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -22,12 +23,17 @@ def confident_strategy(pred: Sequence[float], t: float = FAKE_THRESHOLD) -> floa
     Otherwise the mean of all. Raises ValueError on no values.
     """
     pred = _faces(pred)
-    fakes = np.count_nonzero(pred > t)
-    if fakes > len(pred) // FAKE_SHARE_DIVISOR and fakes > MORE_FAKES_THAN:
-        return float(np.mean(pred[pred > t]))
-    if np.count_nonzero(pred < REAL_THRESHOLD) > REAL_SHARE * len(pred):
-        return float(np.mean(pred[pred < REAL_THRESHOLD]))
-    return float(np.mean(pred))
+    return float(np.mean(pred[deciding_faces(pred, t)[1]]))
+
+
+def deciding_faces(pred: np.ndarray, t: float = FAKE_THRESHOLD) -> tuple[Literal["fakes", "reals", "all"], np.ndarray]:
+    """The branch of `confident_strategy` that is taken, and which of the values it averages, (n,) bool."""
+    fakes, reals = pred > t, pred < REAL_THRESHOLD
+    if fakes.sum() > len(pred) // FAKE_SHARE_DIVISOR and fakes.sum() > MORE_FAKES_THAN:
+        return "fakes", fakes
+    if reals.sum() > REAL_SHARE * len(pred):
+        return "reals", reals
+    return "all", np.ones(len(pred), dtype=bool)
 
 
 def _faces(pred: Sequence[float]) -> np.ndarray:
@@ -49,6 +55,16 @@ STRATEGIES: dict[str, Strategy] = {
 POOLED, MEAN, MAX, AUTO = "pooled", "mean", "max", "auto"
 AGGREGATES = (AUTO, POOLED, MEAN, MAX)
 PUBLISHED = {"frame": POOLED, "tracked": MEAN, "clip": MEAN, "sequence": MAX}
+
+
+def aggregated(strategy: Strategy, aggregate: str, groups: Mapping[Hashable, Sequence[float]]) -> float:
+    """The label of a video whose people, or tracks, have these probabilities; `aggregate` is not `auto`.
+
+    Raises ValueError on no values.
+    """
+    if aggregate == POOLED or not groups:
+        return strategy([value for values in groups.values() for value in values])
+    return float({MEAN: np.mean, MAX: np.max}[aggregate]([strategy(values) for values in groups.values()]))
 
 
 @dataclass(frozen=True)
@@ -73,13 +89,10 @@ class Rule:
     def network_label(self, probabilities: Sequence[float], people: Sequence[Hashable], kind: str) -> float:
         """One network's label from the probabilities (n,), n at least 1, of what it was shown, and whom each shows."""
         aggregate = self.aggregate_of(kind)
-        if aggregate == POOLED:
-            return self.strategy(probabilities)
         groups: dict[Hashable, list[float]] = {}
         for person, probability in zip(people, probabilities, strict=True):
             groups.setdefault(person, []).append(probability)
-        labels = [self.strategy(group) for group in groups.values()]
-        return float(np.mean(labels) if aggregate == MEAN else np.max(labels))
+        return aggregated(self.strategy, aggregate, groups)
 
     def video_label(self, labels: Mapping[str, float]) -> float:
         """The mean of the networks' labels."""

@@ -13,6 +13,7 @@ from common.files import held
 from predict_folder import predict_folder
 from tests.training_runs import CONFIG, NAME, command, last_weights, write_config
 from training.pipelines.train_classifier import main
+from training.runs import find_runs
 from training.tools.checkpoints import load_checkpoint
 
 COLUMNS = (
@@ -81,6 +82,13 @@ def test_metrics_have_a_row_an_epoch(finished):
             (float(row["train_fake_loss"]) + float(row["train_real_loss"])) / 2
         )
         assert row["checkpoint"] == str(finished / "weights" / f"{NAME}_{row['epoch']}")
+
+
+def test_run_is_listed_with_its_best_epoch_and_recipe(finished):
+    (run,) = find_runs(finished / "logs")
+    assert run.name == "x_mobilenetv3_small_050_0" and len(run.epochs) == 2
+    assert run.best_bce == min(run.values["bce"])
+    assert run.config.startswith("DeepFakeClassifierGWAP with mobilenetv3_small_050, ")
 
 
 def test_learning_rate_is_that_of_the_iteration(finished):

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
-from common.files import held
+from common.files import held, replacing
 from common.memory import keep_freed_memory
 
 PUBLISHED_WORKERS = 6
@@ -127,6 +127,8 @@ def train(options: argparse.Namespace) -> int:
                 if options.overwrite:
                     _remove_run(settings, folder, keep=resume)
                 trainer.open_journal(folder)
+                with replacing(folder / "config.json") as temporary:  # training.runs tells runs apart by it
+                    temporary.write_text(config.model_dump_json(indent=2) + "\n")
                 stack.callback(trainer.journal.close)
             try:
                 trainer.run()

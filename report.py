@@ -1,0 +1,82 @@
+"""The report on a run of predict_folder.py: one HTML file that shows why each video has its label.
+
+    python predict_folder.py --test-dir videos --models NAME --details details.jsonl
+    python report.py --details details.jsonl --videos videos
+
+From Python: `write_report(read_details("details.jsonl"), "report.html", videos="videos")`.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import Parser, UserError, positive_int, run_command
+from inference.details import read_details
+from reporting.build import MOST_MEGABYTES, write_report
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = Parser(prog="report", description="Write a report, one HTML file, on what predict_folder.py found.")
+    add = parser.add_argument
+    add("--details", required=True, metavar="FILE", help="what predict_folder.py --details wrote")
+    add("--output", default="report.html", metavar="FILE", help="the HTML file to write")
+    add("--videos", metavar="DIR", help="the folder that was scored; without it the report has no pictures")
+    add("--labels", nargs="+", default=[], metavar="FILE", help="metadata.json files, or CSVs with filename and label")
+    add("--max-megabytes", type=_megabytes, default=MOST_MEGABYTES, metavar="N", help="pictures get smaller to fit")
+    add("--heatmaps", type=positive_int, metavar="K", help="show where networks look, on each video's K clearest faces")
+    add(
+        "--models", nargs="+", default=[], metavar="NAME", help="for --heatmaps: checkpoints in --weights-dir, or paths"
+    )
+    add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
+    add("--device", default="auto", metavar="D", help="for --heatmaps: auto, cpu, cuda, cuda:N or mps")
+    add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
+    add("--overwrite", action="store_true", help="replace an existing output")
+    options = parser.parse_args(argv)
+    if bool(options.heatmaps) != bool(options.models) or (options.heatmaps and not options.videos):
+        parser.error("--heatmaps, --models and --videos go together")
+    return options
+
+
+def _megabytes(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse_arguments(argv)
+    output = Path(options.output)
+    for path in (options.details, *options.labels):
+        if output.exists() and Path(path).exists() and output.samefile(path):
+            raise UserError(f"{output}: is one of the inputs; it is not written over")
+    report = write_report(
+        read_details(options.details),
+        output,
+        videos=options.videos,
+        labels=options.labels,
+        max_megabytes=options.max_megabytes,
+        heatmaps=options.heatmaps or 0,
+        checkpoints=[_checkpoint(name, Path(options.weights_dir)) for name in options.models],
+        device=options.device,
+        workers=options.workers,
+        overwrite=options.overwrite,
+        source=options.details,
+    )
+    print(report)
+    return 0
+
+
+def _checkpoint(name: str, weights_dir: Path) -> Path:
+    for path in (weights_dir / name, Path(name)):
+        if path.is_file():
+            return path
+    raise UserError(f"no such model: {weights_dir / name}")
+
+
+def cli() -> None:
+    run_command(main)
+
+
+if __name__ == "__main__":
+    cli()
