@@ -9,11 +9,14 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.memory import keep_freed_memory
+from evaluation.calibration import Calibration
 from faces.detector import scale_argument
+from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
 from inference.results import Results, Summary, stamp_of
 from inference.strategies import AGGREGATES, AUTO, STRATEGIES, Rule
@@ -41,6 +44,8 @@ def predict_folder(
     batch_size: int | None = None,
     workers: int = 2,
     limit: int | None = None,
+    calibration: str | Path | None = None,
+    report: str | Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], object] = print,
 ) -> Summary:
@@ -48,8 +53,11 @@ def predict_folder(
 
     Returns a Summary whose `labels` maps each file name to P(fake) in 0-1, 0.5 where a video could not be scored.
     With `output` the CSV, its errors file and `details` are written, and an interrupted call is continued by the
-    same call. Raises UserError with a one-line reason.
+    same call. `calibration`, a file of `evaluate.py --calibrate`, adds calibrated probabilities to the details, never
+    to the labels; `report` is an HTML file to write, with its details beside it unless `details` says where. Raises
+    UserError with a one-line reason.
     """
+    details = Path(report).with_suffix(".jsonl") if report and not details else details
     for name, value, known in (("strategy", strategy, STRATEGIES), ("aggregate", aggregate, AGGREGATES)):
         if value not in known:
             raise UserError(f"{name}: {value!r} is not one of {', '.join(known)}")
@@ -69,7 +77,13 @@ def predict_folder(
                 say(f"{len(names)} files {what}: {_some(names)}")
     videos = videos[:limit]
     paths = _find_models(models, Path(weights_dir))
-    _keep_apart([output, details], [*paths, *(video.path for video in videos if video.path)])
+    temperature = Calibration.load(calibration) if calibration else None
+    inputs = [*paths, *(video.path for video in videos if video.path), *([Path(calibration)] if calibration else [])]
+    _keep_apart([output, details, report], inputs)
+    if report and Path(report) in [Path(path) for path in (output, details) if path]:
+        raise UserError(f"{report}: --report is the same file as the output or the details")
+    if report and Path(report).exists() and not overwrite:
+        raise UserError(f"{report}: exists already; --overwrite replaces it")
 
     with ExitStack() as stack:
         if output is None:
@@ -117,7 +131,19 @@ def predict_folder(
             "strategy": strategy,
             "aggregate": dict(zip(ensemble.names, aggregates, strict=True)),
         }
-        return results.finish(videos, about)
+        summary = results.finish(videos, partial(_about, about=about, calibration=temperature))
+    if report:
+        from reporting.build import write_report
+
+        say(str(write_report(read_details(details), report, videos=test_dir, overwrite=overwrite, source=details)))
+    return summary
+
+
+def _about(record: dict, about: dict, calibration: Calibration | None) -> dict:
+    """What the details say of a video beside its scores; a label that stands for no score has no calibrated one."""
+    if calibration is None:
+        return about
+    return {"calibrated": calibration.apply(record["label"]) if record["labels"] else None, **about}
 
 
 def _keep_apart(results: Sequence[str | Path | None], inputs: Sequence[Path]) -> None:
@@ -179,6 +205,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
     add("--output", default="submission.csv", metavar="FILE", help="the CSV to write: filename,label")
     add("--details", metavar="FILE", help="JSON lines to write: per video all faces, probabilities, times, warnings")
+    add("--report", metavar="FILE", help="an HTML page to write: every video, and why it has its label")
+    add("--calibration", metavar="FILE", help="of evaluate.py --calibrate: adds calibrated probabilities to --details")
     add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
     add(
         "--frames",

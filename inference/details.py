@@ -69,6 +69,7 @@ class VideoDetails(_Record):
     seconds: dict[Text, float] = {}
     warnings: list[Text] = []
     error: Text | None = None
+    calibrated: Annotated[float, PROBABILITY] | None = None
     models: list[Text] = []
     strategy: Text = "confident"
     aggregate: dict[Text, Text] = {}

@@ -99,10 +99,10 @@ class Results:
             reason = f"{error.strerror}; what is done is kept, the same command goes on from there"
             raise OSError(error.errno, reason, str(self.partial)) from error
 
-    def finish(self, videos: Sequence[Video], about: Mapping[str, Any]) -> Summary:
+    def finish(self, videos: Sequence[Video], about: Callable[[dict], Mapping[str, Any]]) -> Summary:
         """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last.
 
-        Every record of the details ends with what is said `about` the run.
+        Every record of the details ends with what is said `about` it.
         """
         summary = Summary(self.output, self._beside(".errors.csv"))
         with _details_writer(self.details) as write_details:
@@ -116,7 +116,7 @@ class Results:
                 elif record["warnings"]:
                     summary.warned.append(record["filename"])
                 del record["stamp"]
-                write_details({**record, **about})
+                write_details({**record, **about(record)})
         if summary.unscored:
             _write_csv(summary.errors_file, ("filename", "reason"), summary.unscored.items())
         else:

@@ -75,6 +75,7 @@ def content_of(video: VideoDetails) -> dict[str, Any]:
         "models": models,
         "strategy": video.strategy,
         "labels": labels,
+        "calibrated": None if video.calibrated is None else round(video.calibrated, 4),
         "agreement": agreement(video, models),
         "faces": [_face(face) for face in faces_of(video)],
         "spans": [_span(track) for track in video.tracks if track.frames and any_of(track)],

@@ -335,3 +335,9 @@ def test_thousand_videos_are_paged_and_still_filtered_and_opened(large_report, o
     assert names(page) == order[100:150]
     page.get_by_label("Name contains").fill("00777")
     assert names(page) == ["part_7/00777.mp4"]
+
+
+def test_label_that_was_kept_off_the_end_says_so(tmp_path, open_page):
+    record = generated.video("a.mp4", 0.9, models=["one"]) | {"labels": {"one": 0.9998}, "label": 0.999}
+    dialog = open_page(write_report([record], tmp_path / "r.html").path, "#video-0").get_by_role("dialog")
+    assert "The label is the mean over one network, 0.9998, kept at 0.9990." in dialog.text_content()

@@ -19,7 +19,7 @@ function buildDetail(index, close, move) {
         step(-1, "←", "previous video"), step(1, "→", "next video"),
         h("button", { type: "button", onclick: close }, "Close"))),
     h("div", { class: "detail-body" },
-      h("div", { class: "stack" }, verdictSection(row, content), agreementSection(content)), whySection(content),
+      h("div", { class: "stack" }, verdictSection(row, content), agreementSection(content)), whySection(row, content),
       section("P(fake) over time", { class: "card wide" }, buildTimeline(content, choose, bus)),
       section("Frames", { class: "card frames" }, buildFrames(content, choose, bus)),
       section("Faces in the order of time", {}, ...facesSection(content, choose, bus)),
@@ -29,6 +29,7 @@ function buildDetail(index, close, move) {
 
 function verdictSection(row, content) {
   const facts = [
+    ["Calibrated", content.calibrated === null ? null : shown(content.calibrated)],
     ["Known label", row.truth ? row.truth.toLowerCase() : null],
     ["Size", content.width ? `${content.width} × ${content.height}` : null],
     ["Length", lengthText(content)],
@@ -54,14 +55,19 @@ function lengthText({ numFrames, rate }) {
   return plural(numFrames, "frame") + time;
 }
 
-function whySection(content) {
+function whySection(row, content) {
   const several = content.labels.length > 1;
   const parts = content.labels.map(({ model, label, why }) => h("div", { class: "why" },
     h("div", { class: "name" },
       several ? h("span", { class: "key" }, modelKey(content.models.indexOf(model))) : null, named(model)),
     scoreBar(label), why.map((line) => h("p", {}, line))));
   const total = mean(content.labels.map(({ label }) => label));
-  if (several) parts.push(h("p", {}, `The label is the mean over the ${parts.length} networks, ${shown(total)}.`));
+  // A run can keep labels off 0 and 1.
+  const clipped = parts.length && Math.abs(total - row.label) > 2e-4 ? `, kept at ${shown(row.label)}` : "";
+  if (several || clipped) {
+    const networks = several ? `the ${parts.length} networks` : "one network";
+    parts.push(h("p", {}, `The label is the mean over ${networks}, ${shown(total)}${clipped}.`));
+  }
   return section("How the label came about", {},
     h("p", { class: "muted" }, `strategy: ${content.strategy}`),
     parts.length ? parts : h("p", {}, "No network was shown anything of this video."));
