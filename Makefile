@@ -1,4 +1,4 @@
-# make demo: environment, sample videos, prediction, and where to look. make demo-train: train a small network.
+# make demo: environment, sample videos, prediction, and a report. make demo-train: train a small network.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
@@ -12,7 +12,7 @@ DEMO := demo_data
 
 help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
-	@echo "make demo         sample videos, a prediction on them, and where to look"
+	@echo "make demo         sample videos, a prediction on them, and a report"
 	@echo "make demo-train   pairs of real and fake videos, a small network trained on them, its plot and its scores"
 	@echo "make test         run the tests"
 	@echo "make lint         check style and format"
@@ -33,13 +33,15 @@ demo: setup
 	$(BIN)/python -m demo.sample_videos $(DEMO)/videos
 	$(BIN)/python -m demo.fresh_network $(DEMO)/weights/fresh_network
 	$(BIN)/python predict_folder.py --test-dir $(DEMO)/videos --weights-dir $(DEMO)/weights --models fresh_network \
-		--output $(DEMO)/submission.csv --details $(DEMO)/details.jsonl --overwrite
+		--output $(DEMO)/submission.csv --details $(DEMO)/details.jsonl --report $(DEMO)/report.html --overwrite
 	@echo
-	@echo "The videos:            $(DEMO)/videos (metadata.json in each folder says which are fake)"
-	@echo "A probability each:    $(DEMO)/submission.csv"
-	@echo "Why, face by face:     $(DEMO)/details.jsonl"
 	@echo "The demo's network has random weights: its scores are near 0.5 and mean nothing."
 	@echo "For scores that mean something: ./download_weights.sh, then ./predict_submission.sh VIDEO_FOLDER OUTPUT.csv"
+	@echo
+	@echo "The videos:                     $(DEMO)/videos (metadata.json in each folder says which are fake)"
+	@echo "A probability each:             $(DEMO)/submission.csv"
+	@echo "Face by face, for programs:     $(DEMO)/details.jsonl"
+	@echo "Why, to open in a browser:      $(DEMO)/report.html"
 
 PAIRS := $(DEMO)/pairs
 TRAINED := $(DEMO)/trained
@@ -54,11 +56,15 @@ demo-train: setup
 		--output-dir $(TRAINED)/weights --logdir $(TRAINED) | tee -a $(TRAINED)/log
 	$(BIN)/python plot_loss.py --log-file $(TRAINED)/log --out $(TRAINED)/loss.png --no-show
 	$(BIN)/python predict_folder.py --test-dir $(PAIRS)/dfdc_train_part_0 --weights-dir $(TRAINED)/weights \
-		--models small_DeepFakeClassifierSRM_resnet10t_0_best_dice --output $(TRAINED)/submission.csv --overwrite
+		--models small_DeepFakeClassifierSRM_resnet10t_0_best_dice --output $(TRAINED)/submission.csv \
+		--report $(TRAINED)/report.html --overwrite
+	$(BIN)/python evaluate.py --predictions $(TRAINED)/submission.csv --labels $(PAIRS)/dfdc_train_part_0 --overwrite
 	@echo
 	@echo "What it trained on:        $(PAIRS) and $(TRAINED)/preview.png"
 	@echo "How it learned:            $(TRAINED)/loss.png"
 	@echo "Held-out videos' scores:   $(TRAINED)/submission.csv ($(PAIRS)/dfdc_train_part_0/metadata.json says which are fake)"
+	@echo "How good they are:         the table above, and the plots in $(TRAINED)/submission.evaluation"
+	@echo "Why they are so:           $(TRAINED)/report.html"
 
 test: setup
 	$(BIN)/python -m pytest
