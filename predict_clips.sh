@@ -6,7 +6,7 @@ set -euo pipefail
 usage="usage: predict_clips.sh VIDEO_FOLDER OUTPUT.csv [options of predict_folder.py]"
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     echo "$usage"
-    echo "Needs weights/clips_<config>_..., trained by you: see 'Clips and sequences' in README.md"
+    echo "Needs weights/clips_<config>_..., trained by you: see 'The two other systems' in README.md"
     echo "The options: python predict_folder.py --help"
     exit 0
 fi

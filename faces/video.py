@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 # FFmpeg also reads playlists; a file that calls itself a video must not make it open other files or addresses.
 OPEN_OPTIONS = {"protocol_whitelist": "none"}
+ROUGHLY = 0.9
 H264_SLICES = (1, 5)  # NAL unit types: a slice of an ordinary picture, of an IDR picture
 
 
@@ -50,7 +51,7 @@ class VideoFile:
     """An opened video: how many frames it has, and those frames. Use it in a `with` statement.
 
     `frame_count` counts the frames that are in the file, `announced` is what its header claims (0: nothing), `rate` is
-    the mean number of frames a second.
+    the mean number of frames a second, `expected` what header or length lead to expect (0: nothing known).
     Raises VideoError if the file cannot be opened or has no video stream.
     """
 
@@ -115,7 +116,10 @@ class VideoFile:
         with self._open() as container:
             stream = _pictures(container)[0]
             self.announced = stream.frames
+            length = (container.duration or 0) / av.time_base
             self.rate = float(stream.average_rate or stream.guessed_rate or 1)
+            # Matroska and WebM announce a length alone.
+            self.expected = self.announced or int(length * self.rate)
             self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
             for packet in _packets(container):
                 if packet.size and not packet.is_discard:
@@ -210,8 +214,10 @@ def read_frames(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Fra
             raise VideoError("has a video stream, but no frame of it can be decoded")
         if len(frames.images) < len(wanted):
             frames.warnings.append(f"only {len(frames.images)} of {len(wanted)} frames could be decoded")
-        if video.frame_count < video.announced:
-            frames.warnings.append(f"breaks off: {video.frame_count} of {video.announced} frames are in the file")
+        # A length times a mean rate is no count.
+        if video.frame_count < video.expected * (1 if video.announced else ROUGHLY):
+            about = "" if video.announced else "about "
+            frames.warnings.append(f"breaks off: {video.frame_count} of {about}{video.expected} frames are in the file")
     return frames
 
 

@@ -10,11 +10,15 @@ from common.errors import UserError
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.stream import Video
 
+# What preprocessing makes of a data root's videos, beside the folders that hold them.
+PREPROCESSED = ("clips", "compressed")
+
 
 def find_videos(test_dir: str | Path) -> list[Video]:
     """The videos under a folder, its subfolders included, sorted by name; or the one video or image given.
 
-    A name is the path below the folder, with `/` between its parts. A folder without videos but with images gives
+    A name is the path below the folder, with `/` between its parts. What preprocessing made below a data root (folders
+    with a metadata.json) is left out. A folder without videos but with images gives
     the images. Raises UserError if there is nothing to score.
     """
     if not str(test_dir):
@@ -49,7 +53,8 @@ def _walk(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        left_out = PREPROCESSED if any(Path(folder, name, "metadata.json").is_file() for name in subfolders) else ()
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in left_out)
         yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 

@@ -45,7 +45,7 @@ def test_description_names_encoder_epoch_and_hash(tmp_path, network):
     save_checkpoint(tmp_path / "net", network, CONFIG, epoch=7)
     loaded = load_checkpoint(tmp_path / "net")
     assert loaded.describe() == (
-        f"loaded net: DeepFakeClassifier with mobilenetv3_small_050, epoch 7, sha256 {loaded.sha256[:12]}"
+        f"loaded net: DeepFakeClassifier with mobilenetv3_small_050, 7 epochs, sha256 {loaded.sha256[:12]}"
     )
     assert len(loaded.sha256) == 64
 

@@ -132,9 +132,32 @@ def test_mixed_clips_count_for_both_labels_by_their_shares():
 
 def test_options_of_frames_are_refused_for_clips():
     config = TrainConfig.model_validate(CLIP)
-    options = argparse.Namespace(only_changed_frames=True, freeze_epochs=0, config="clip.json")
-    with pytest.raises(UserError, match="--only-changed-frames: is for networks of single frames"):
-        check_options(config, options)
+    plain = {"only_changed_frames": False, "freeze_epochs": 0, "padding_part": 3, "no_hardcore": False}
+    check_options(config, argparse.Namespace(**plain, config="clip.json"))
+    for changed in ({"only_changed_frames": True}, {"freeze_epochs": 1}, {"padding_part": 10}, {"no_hardcore": True}):
+        flag = next(iter(changed)).replace("_", "-")
+        with pytest.raises(UserError, match=f"--{flag}: is for networks of single frames, clip.json is one of clips"):
+            check_options(config, argparse.Namespace(**{**plain, **changed}, config="clip.json"))
+
+
+def test_table_of_another_family_is_refused_by_name(clipped, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CLIP))
+    argv = command(clipped, tmp_path, tmp_path / "config.json", "--workers", "0")
+    argv[argv.index("--folds-csv") + 1] = str(clipped / "sequences.csv")
+    with pytest.raises(UserError, match=r"sequences\.csv: neither .*0_0\.png nor .*; clips\.csv is the table for"):
+        main(argv)
+
+
+def test_log_of_another_network_is_not_mixed_with(clipped, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CLIP))
+    argv = command(clipped, tmp_path, tmp_path / "config.json", "--workers", "0")
+    argv[argv.index("--folds-csv") + 1] = str(clipped / "clips.csv")
+    folder = tmp_path / "logs" / "x_mc3_18_0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"network": "DeepFakeClassifier", "encoder": "mc3_18"}))
+    with pytest.raises(UserError, match="holds the log of DeepFakeClassifier_mc3_18; another --prefix"):
+        main([*argv, "--overwrite"])
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("config", [CLIP, SEQUENCE, {}], ids=["clip", "sequence", "frame"])

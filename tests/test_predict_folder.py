@@ -303,6 +303,15 @@ def test_hidden_files_are_no_videos(video, tmp_path):
         find_videos(tmp_path)
 
 
+def test_what_preprocessing_made_is_not_scored(video, tmp_path):
+    for place in ("dfdc_train_part_0", "clips/a", "compressed/dfdc_train_part_0"):
+        (tmp_path / place).mkdir(parents=True)
+        shutil.copy(video, tmp_path / place)
+    assert len(find_videos(tmp_path)) == 3  # any folder may be called so
+    (tmp_path / "dfdc_train_part_0" / "metadata.json").write_text("{}")
+    assert [found.name for found in find_videos(tmp_path)] == ["dfdc_train_part_0/004.mp4"]
+
+
 def test_real_videos_are_scored(samples, weights):
     """A DFDC clip in portrait format and FaceForensics++ pairs in subfolders."""
     summary = predict_folder(samples / "parity", ["small"], weights_dir=weights, frames=4, say=lambda line: None)

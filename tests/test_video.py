@@ -111,6 +111,15 @@ def test_video_that_breaks_off_gives_what_decodes_and_says_so(streamable, tmp_pa
     assert any("of 48 frames are in the file" in warning for warning in frames.warnings)
 
 
+def test_matroska_that_breaks_off_says_so_by_its_length(video, tmp_path):
+    ffmpeg("-i", video, "-c", "copy", tmp_path / "whole.mkv")
+    assert read_evenly(tmp_path / "whole.mkv", 10).warnings == []
+    content = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: len(content) // 2])
+    frames = read_evenly(tmp_path / "cut.mkv", 10)
+    assert any("breaks off: " in warning and "of about 48 frames" in warning for warning in frames.warnings)
+
+
 def test_damage_in_the_middle_costs_few_frames(streamable, tmp_path):
     path = tmp_path / "damaged.mp4"
     content = bytearray(streamable.read_bytes())

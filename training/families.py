@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # prediction knows families, but has no tables and no augment
 
     from training.datasets.epoch_dataset import EpochDataset
 
+PADDING_PART = 3  # as crops are cut
 Losses = tuple[Tensor, Tensor, Tensor]  # of the batch, of its fakes, of its reals; scalars
 
 
@@ -42,6 +43,7 @@ class Family(Protocol):
     """A kind of network, as the loop sees it."""
 
     made_by: str  # what makes its inputs
+    table: str  # which lists them
     validation_frame_step: int  # of a table's rows, those are for validation whose frame this divides
     memory_format: torch.memory_format
     aggregate: str  # of a video's results: a key of training.tools.metrics.AGGREGATES
@@ -114,6 +116,7 @@ class Frames:
     """Single crops, the winning solution."""
 
     made_by = "preprocess_data.sh"
+    table = "folds.csv"
     validation_frame_step = VALIDATION_FRAME_STEP
     memory_format = torch.channels_last
     aggregate = "mean"
@@ -180,6 +183,10 @@ class Tracks:
     made_by = "preprocessing.extract_clips"
     validation_frame_step = 1
     folder: str
+
+    @property
+    def table(self) -> str:
+        return f"{self.folder}.csv"
 
     def folder_of(self, options: argparse.Namespace) -> str:
         return self.folder
@@ -276,6 +283,8 @@ def check_options(config: TrainConfig, options: argparse.Namespace) -> None:
     for flag, asked in (
         ("--only-changed-frames", options.only_changed_frames),
         ("--freeze-epochs", options.freeze_epochs),
+        ("--padding-part", options.padding_part != PADDING_PART),
+        ("--no-hardcore", options.no_hardcore),
     ):
         if asked:
             raise UserError(f"{flag}: is for networks of single frames, {options.config} is one of {config.input}s")

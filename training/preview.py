@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(options.out).suffix.lower() != ".png":
         raise UserError(f"{options.out}: the sheet's name must end in .png")
     config, table = read_config(options.config), read_folds(options.folds_csv)
+    if config.input != "frame":
+        raise UserError(f"{options.config}: is of {config.input}s; this sheet is of single crops")
     data_dir = options.data_dir or Path(options.folds_csv).parent
     dataset = DeepFakeClassifierDataset(
         table,

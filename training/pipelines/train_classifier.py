@@ -20,6 +20,7 @@ from common.files import held, replacing
 from common.memory import keep_freed_memory
 
 PUBLISHED_WORKERS = 6
+FIRST_ROWS = 10  # of a table; if none of their files is there, it is the table of something else
 LARGEST_COUNT = 2**31
 
 
@@ -124,6 +125,7 @@ def train(options: argparse.Namespace) -> int:
             trainer.stop = stop
             if group.is_main:
                 folder = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
+                _check_owner(folder, config)
                 if options.overwrite:
                     _remove_run(settings, folder, keep=resume)
                 trainer.open_journal(folder)
@@ -154,6 +156,18 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
         path.unlink()
 
 
+def _check_owner(folder: Path, config) -> None:
+    """Refuse a folder of logs that is another network's: its name holds the encoder alone, as published."""
+    from training.tools.config import NetworkConfig
+
+    try:
+        owner = NetworkConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8")).title
+    except (OSError, ValueError):
+        return
+    if owner != config.title:
+        raise UserError(f"{folder}: holds the log of {owner}; another --prefix or --logdir keeps {config.title} apart")
+
+
 def _is_main() -> bool:
     """Whether this is the process that speaks for its group, before there is one."""
     return os.environ.get("RANK", "0") == "0"
@@ -182,8 +196,13 @@ def make_datasets(options: argparse.Namespace, config):
         if fakes in (0, len(part)):
             remarks.append(f"{what} has crops of one class only: its losses tell little")
     data_dir = Path(options.data_dir)
-    if not (data_dir / family.folder_of(options)).is_dir():
-        raise UserError(f"{data_dir / family.folder_of(options)}: no such folder; {family.made_by} makes it")
+    folder = data_dir / family.folder_of(options)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; {family.made_by} makes it")
+    first = [Path(row.video, row.file) for row in table.head(FIRST_ROWS).itertuples()]
+    if not any((folder / path).is_file() for path in first):
+        table_name = f"{family.table} is the table for networks of {config.input}s"
+        raise UserError(f"{options.folds_csv}: neither {first[0]} nor the next are in {folder}; {table_name}")
     remarks += family.remarks(data_dir)
     if _is_main():
         for remark in remarks:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -45,7 +46,7 @@ class Checkpoint:
 
     def describe(self) -> str:
         """One line: name, encoder, epoch, beginning of the file's SHA-256."""
-        epoch = "unknown epoch" if self.epoch is None else f"epoch {self.epoch}"
+        epoch = "unknown epochs" if self.epoch is None else f"{self.epoch} epochs"
         return f"loaded {self.name}: {self.config.description}, {epoch}, sha256 {self.sha256[:12]}"
 
 
@@ -155,7 +156,8 @@ def _refusal(error: Exception) -> str:
     code = re.search(r"(?:GLOBAL|global|class|function)\s+['`]?([\w.]+\.[\w.]+)", str(error))
     if "unsupported" in str(error).lower() and code:
         return f"refused, it carries code or objects beyond tensors and numbers ({code.group(1)})"
-    return f"is truncated or not a checkpoint ({type(error).__name__}: {one_line(error)[:120]})"
+    reason = shorten(one_line(error), 120, placeholder=" ...")
+    return f"is truncated or not a checkpoint ({type(error).__name__}: {reason})"
 
 
 def _config_of(content: Mapping, path: Path) -> NetworkConfig:
