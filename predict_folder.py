@@ -40,6 +40,7 @@ def predict_folder(
     clip_labels: float = 0.0,
     detector_scale: float | None = None,
     device: str = "auto",
+    engine: str = "auto",
     precision: str = "auto",
     batch_size: int | None = None,
     workers: int = 2,
@@ -91,20 +92,22 @@ def predict_folder(
         results = stack.enter_context(Results(output, details, overwrite))
 
         # torch takes seconds to import: what can be refused without it has been refused by now.
-        from inference.devices import choose_device, choose_precision, detector_device
+        from inference.devices import choose_device, detector_device
+        from inference.engines import choose_engine
         from inference.ensemble import Ensemble, Member
         from inference.views import picture_of, reader_for, views_for
         from training.tools.checkpoints import load_checkpoint
 
         chosen_device, why = choose_device(device)
-        dtype = choose_precision(precision, chosen_device)
-        say(f"{why}, {str(dtype).removeprefix('torch.')}")
+        chosen_engine, how = choose_engine(engine, precision, chosen_device)
+        say(f"{why}; {how}")
         members, models = [], []
         for path in paths:
             checkpoint = load_checkpoint(path)
             say(checkpoint.describe())
-            members.append(Member.from_checkpoint(checkpoint))
-            models.append(f"{checkpoint.name} {checkpoint.sha256[:12]}")
+            member = chosen_engine.ready(Member.from_checkpoint(checkpoint), checkpoint.sha256, frames, len(videos))
+            members.append(member)
+            models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {chosen_engine.format_of(member)}")
         done = results.begin(
             {
                 "folder": str(Path(test_dir).resolve()),
@@ -114,13 +117,13 @@ def predict_folder(
                 "aggregate": aggregate,
                 "labels clipped by": clip_labels,
                 "detector scale": detector_scale or "auto",
-                "number format": f"{dtype} on {chosen_device.type}",
+                "device": chosen_device.type,
             }
         )
         todo = [video for video in videos if stamp_of(video) not in done]
         if len(todo) < len(videos):
             say(f"continuing: {len(videos) - len(todo)} of {len(videos)} videos were scored before")
-        ensemble = Ensemble(members, chosen_device, dtype, batch_size)
+        ensemble = Ensemble(members, chosen_device, chosen_engine.dtype, batch_size)
         configs = [member.config for member in ensemble.members]
         views = views_for(configs, frames, detector_device(chosen_device), detector_scale)
         rule = Rule(STRATEGIES[strategy], aggregate, clip_labels)
@@ -230,6 +233,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="detector input over frame size",
     )
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps")
+    add("--engine", choices=["auto", "torch", "openvino"], default="auto", help="what computes the networks on a CPU")
     add("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto", help="number format of the networks")
     add(
         "--batch-size",

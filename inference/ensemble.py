@@ -1,6 +1,6 @@
 """Several networks, of one kind or of several, scoring the faces of a video."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -19,10 +19,13 @@ from training.tools.config import NetworkConfig
 
 @dataclass
 class Member:
-    """A network of the ensemble, its name in results and the input it was made for."""
+    """A network of the ensemble, its name in results and the input it was made for.
+
+    A network that is no module of PyTorch's makes probabilities (n,) float32 of n pictures (..., h, w, 3) uint8.
+    """
 
     name: str
-    network: nn.Module
+    network: nn.Module | Callable[[Sequence[np.ndarray]], np.ndarray]
     config: NetworkConfig
 
     @classmethod
@@ -54,8 +57,10 @@ class Ensemble:
             raise UserError("--precision fp16: takes a CPU minutes for every clip; bf16 and fp32 do not")
         self.members = list(members)
         self.device = device
+        # What is computed picture by picture anyway comes in larger batches, which keep all cores busy.
+        in_torch = {picture_of(member.config) for member in members if isinstance(member.network, nn.Module)}
         self.batch_sizes = {
-            kind: batch_size or (reading.cpu_batch if device.type == "cpu" else reading.gpu_batch)
+            kind: batch_size or (reading.cpu_batch if device.type == "cpu" and kind in in_torch else reading.gpu_batch)
             for kind, reading in READINGS.items()
         }
         self.apply_compression = apply_compression
@@ -63,6 +68,8 @@ class Ensemble:
         self.dtype = torch.float32 if self.autocast else dtype
         self.autocast_dtype = dtype
         for member in self.members:
+            if not isinstance(member.network, nn.Module):
+                continue
             member.network.to(device, self.dtype, memory_format=family_of(member.config).memory_format).eval()
 
     @property
@@ -108,9 +115,14 @@ class Ensemble:
     @torch.inference_mode()
     def _run(self, inputs: Sequence[np.ndarray], kind: str, chosen: Sequence[int]) -> list[list[float]]:
         """Probabilities of one batch, per input one value for each chosen member."""
-        pixels = torch.from_numpy(np.stack(inputs)).to(self.device)
+        members = [self.members[number] for number in chosen]
+        if any(isinstance(member.network, nn.Module) for member in members):
+            pixels = torch.from_numpy(np.stack(inputs)).to(self.device)
         columns = []
-        for member in (self.members[number] for number in chosen):
+        for member in members:
+            if not isinstance(member.network, nn.Module):
+                columns.append(torch.from_numpy(member.network(inputs)).to(self.device))
+                continue
             family = family_of(member.config)
             x = READINGS[kind].tensor(pixels, member.config.normalize).to(self.dtype)
             with torch.autocast(self.device.type, self.autocast_dtype) if self.autocast else nullcontext():

@@ -1,0 +1,132 @@
+"""How far the labels of the default engine are from those in 32 bits, on a network whose outputs spread.
+
+    python -m benchmarks.half_precision VIDEO_FOLDER
+
+EfficientNet-B7 with random weights says nearly the same of every face, which proves nothing: its batch norms are given
+the statistics of the folder's own crops, and its last layer a gain with which P(fake) of the faces spans 0.05 to 0.95.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import add_out_option, measured_with, write_report
+from common.errors import Parser, UserError, positive_int, run_command
+from common.memory import keep_freed_memory
+from faces.detector import FaceDetector
+from inference.inputs import find_videos
+from inference.readings import READINGS
+from inference.stream import Video
+from inference.views import SingleFrames, reader_for
+from predict_folder import predict_folder
+from training.tools.checkpoints import save_checkpoint
+from training.tools.config import NetworkConfig
+from training.zoo.networks import network_of
+
+PACKAGES = ("torch", "openvino")
+SPAN = 0.05, 0.95
+CROPS, BATCH = 48, 8
+STRATEGIES = ("mean", "confident")
+
+
+def inputs_of(videos: Sequence[Video], config: NetworkConfig) -> Tensor:
+    """Network inputs (n, 3, h, w) of faces of all videos."""
+    view = SingleFrames(FaceDetector(), 8, max_faces=CROPS)
+    found = [s for video in videos for s in view.find(view.prepare(reader_for([view])(video.path)))[0]]
+    if len(found) < 2 * BATCH:
+        raise UserError("too few faces in these videos")
+    chosen = [found[i] for i in np.linspace(0, len(found) - 1, min(CROPS, len(found))).astype(int)]
+    reading = READINGS["frame"]
+    pictures = np.stack([reading.inputs(s.pictures["frame"], config, False)[0] for s in chosen])
+    return reading.tensor(torch.from_numpy(pictures), config.normalize)
+
+
+@torch.inference_mode()
+def calibrated(config: NetworkConfig, x: Tensor) -> nn.Module:
+    """A network with random weights whose P(fake) of `x` spans SPAN."""
+    torch.manual_seed(0)
+    network = network_of(config).to(memory_format=torch.channels_last)
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    network.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # the plain mean over all batches
+        norm.reset_running_stats()
+    for part in x.split(BATCH):
+        network(part)
+    network.eval()
+    logits = torch.cat([network(part) for part in x.split(BATCH)]).flatten()
+    low, high = (float(np.log(p / (1 - p))) for p in SPAN)
+    gain = (high - low) / float(logits.max() - logits.min())
+    bias = network.fc.bias.clone()
+    network.fc.weight.mul_(gain)
+    network.fc.bias.copy_(low - gain * (logits.min() - bias))
+    return network
+
+
+def differences(folder: Path, checkpoint: Path, frames: int) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """By strategy, and of single faces: the largest and mean difference from fp32. Also what the runs said."""
+    said: list[str] = []
+    options = {"frames": frames, "say": said.append, "device": "cpu"}
+    results = {}
+    for strategy in STRATEGIES:
+        faces = []
+        labels = []
+        for engine in ({"engine": "torch", "precision": "fp32"}, {}):
+            details = checkpoint.with_name("details.jsonl")
+            summary = predict_folder(
+                folder, [str(checkpoint)], details=details, strategy=strategy, overwrite=True, **engine, **options
+            )
+            labels.append(np.array(list(summary.labels.values())))
+            records = [json.loads(line) for line in details.read_text().splitlines()]
+            faces.append(np.array([face["probabilities"][0] for record in records for face in record["faces"]]))
+        gaps = np.abs(labels[0] - labels[1])
+        results[strategy] = {"largest": float(gaps.max()), "mean": float(gaps.mean())}
+        gaps = np.abs(faces[0] - faces[1])
+        results["single faces"] = {"largest": float(gaps.max()), "mean": float(gaps.mean())}
+        spans = {"lowest": float(faces[0].min()), "highest": float(faces[0].max()), "faces": len(faces[0])}
+        results["P(fake) of the faces"] = spans
+    return results, said
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="benchmarks.half_precision", description="Labels of the default engine against fp32.")
+    parser.add_argument("videos", type=Path, metavar="VIDEO_FOLDER")
+    parser.add_argument("--frames", type=positive_int, default=32, metavar="N")
+    add_out_option(parser)
+    options = parser.parse_args(argv)
+    folder = options.videos.resolve()
+    keep_freed_memory()
+    config = NetworkConfig()
+    videos = find_videos(folder)
+    network = calibrated(config, inputs_of(videos, config))
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XDG_CACHE_HOME"] = scratch
+        checkpoint = Path(scratch) / "calibrated_b7"
+        save_checkpoint(checkpoint, network, config)
+        results, said = differences(folder, checkpoint, options.frames)
+    span = results.pop("P(fake) of the faces")
+    engine = next(line for line in reversed(said) if "device:" in line)
+    lines = [
+        f"# Labels in half precision, {len(videos)} videos of {folder.name}, B7",
+        "",
+        f"{measured_with(PACKAGES)}; {engine}",
+        "",
+        f"{span['faces']} faces, P(fake) from {span['lowest']:.3f} to {span['highest']:.3f}",
+        "",
+        "| difference from fp32 | largest | mean |",
+        "|---|---|---|",
+        *(f"| {name} | {row['largest']:.5f} | {row['mean']:.5f} |" for name, row in results.items()),
+    ]
+    write_report(options.out, f"half-precision-{folder.name}", "\n".join(lines) + "\n", results | {"faces": span})
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,125 @@
+"""Networks in OpenVINO, which computes them on a CPU several times faster than PyTorch does.
+
+A network is converted once, together with what is done to its inputs and its logits, compiled for this very CPU and
+kept in a cache on disk; from then on it is there in a second.
+"""
+
+import hashlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.files import replacing
+from inference.readings import READINGS
+from inference.views import picture_of
+from training.families import family_of
+from training.tools.config import NetworkConfig
+
+FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+KINDS = ("frame", "clip")  # an LSTM's states keep the batch size it was converted with
+LAYOUT = 1  # of what is cached: part of the key
+
+
+@lru_cache(1)
+def core() -> Any:
+    """OpenVINO's, or None where it is not installed."""
+    # It tells an analytics service that it was imported, to which nobody here has agreed.
+    sys.modules.setdefault("openvino_telemetry", None)
+    try:
+        import openvino
+    except ImportError:
+        return None
+    return openvino.Core()
+
+
+def has_bfloat16() -> bool:
+    """Whether OpenVINO is there and this CPU computes bfloat16 natively."""
+    return core() is not None and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoNetwork:
+    """A network from pictures (n, ..., h, w, 3) uint8 to P(fake) (n,) float32, each picture on a core of its own."""
+
+    def __init__(self, compiled: Any):
+        from openvino import AsyncInferQueue
+
+        self.queue = AsyncInferQueue(compiled)
+        self.queue.set_callback(self._keep)
+        self.results: dict[int, float] = {}
+
+    def __call__(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        for place, picture in enumerate(pictures):
+            self.queue.start_async({0: np.ascontiguousarray(picture)[None]}, place)
+        self.queue.wait_all()
+        return np.array([self.results.pop(place) for place in range(len(pictures))], np.float32)
+
+    def _keep(self, request: Any, place: int) -> None:
+        self.results[place] = float(request.get_output_tensor(0).data.ravel()[0])
+
+
+class _FromPictures(nn.Module):
+    """The network with what is done before and after it."""
+
+    def __init__(self, network: nn.Module, config: NetworkConfig):
+        super().__init__()
+        self.network, self.config = network, config
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = READINGS[picture_of(self.config)].tensor(pictures, self.config.normalize)
+        return family_of(self.config).probabilities(self.network(x))
+
+
+def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: torch.dtype) -> OpenVinoNetwork:
+    """The network of a checkpoint with that hash, from the cache or converted into it."""
+    options = {"INFERENCE_PRECISION_HINT": FORMATS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
+    path = cache_folder() / f"{sha256[:16]}-{_key(config, options)}.blob"
+    try:
+        return OpenVinoNetwork(core().import_model(path.read_bytes(), "CPU", options))
+    except OSError:
+        pass
+    except RuntimeError:  # written by something else, or damaged: made again
+        path.unlink(missing_ok=True)
+    compiled = core().compile_model(converted(network, config), "CPU", options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(compiled.export_model().getvalue())
+    return OpenVinoNetwork(compiled)
+
+
+def converted(network: nn.Module, config: NetworkConfig) -> Any:
+    """The network as an OpenVINO model of one picture."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    shape = {"frame": (), "clip": (config.frames,)}[config.input]
+    example = torch.zeros(1, *shape, config.size, config.size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of tracing, about what is constant here
+        traced = torch.jit.trace(_FromPictures(network, config).eval(), example, check_trace=False)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape(list(example.shape))
+    return model
+
+
+def cache_folder() -> Path:
+    """Where converted networks are: below XDG_CACHE_HOME, else ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dfdc-deepfake-detection"
+
+
+def _key(config: NetworkConfig, options: dict[str, str]) -> str:
+    """What else decides the compiled network: its input, the number format, the CPU, the versions."""
+    import openvino
+
+    cpu = (core().get_property("CPU", "FULL_DEVICE_NAME"), os.cpu_count())
+    parts = (LAYOUT, config.model_dump_json(), options, cpu, openvino.__version__, torch.__version__)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
