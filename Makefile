@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo_data
 
-.PHONY: help setup demo demo-train test lint clean
+.PHONY: help setup demo demo-train bench test lint clean
 
 help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
 	@echo "make demo         sample videos, a prediction on them, and a report"
 	@echo "make demo-train   pairs of real and fake videos, a small network trained on them, its plot and its scores"
+	@echo "make bench        prediction against the published flow (BENCH_VIDEOS=folder; an hour on two cores)"
 	@echo "make test         run the tests"
 	@echo "make lint         check style and format"
 	@echo "make clean        remove the environment and the demo's files"
@@ -65,6 +66,12 @@ demo-train: setup
 	@echo "Held-out videos' scores:   $(TRAINED)/submission.csv ($(PAIRS)/dfdc_train_part_0/metadata.json says which are fake)"
 	@echo "How good they are:         the table above, and the plots in $(TRAINED)/submission.evaluation"
 	@echo "Why they are so:           $(TRAINED)/report.html"
+
+BENCH_VIDEOS ?= $(DEMO)/videos
+
+bench: setup
+	test -d $(BENCH_VIDEOS) || $(BIN)/python -m demo.sample_videos $(BENCH_VIDEOS)
+	$(BIN)/python -m benchmarks.prediction $(BENCH_VIDEOS)
 
 test: setup
 	$(BIN)/python -m pytest

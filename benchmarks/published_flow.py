@@ -9,11 +9,13 @@ Libraries are used plainly.
 
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import timm
 import torch
 from facenet_pytorch import MTCNN
 from PIL import Image
@@ -67,16 +69,21 @@ def square(crop: np.ndarray) -> np.ndarray:
     return cv2.copyMakeBorder(resized, top, SIZE - height - top, left, SIZE - width - left, cv2.BORDER_CONSTANT)
 
 
+def network_input(crops: Sequence[np.ndarray], device: str) -> torch.Tensor:
+    """Normalised squares (n, 3, SIZE, SIZE) of crops."""
+    x = torch.from_numpy(np.stack([square(crop) for crop in crops])).to(device).permute(0, 3, 1, 2).contiguous()
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    x = (x.float() / 255 - mean) / std
+    return x.half() if device != "cpu" else x
+
+
 @torch.inference_mode()
 def label(path: Path, detector: MTCNN, networks: Sequence[nn.Module], device: str) -> float:
     """P(fake) of one video; 0.5 without a face."""
     crops = faces(read(path), detector)
     if not crops:
         return 0.5
-    x = torch.from_numpy(np.stack([square(crop) for crop in crops])).to(device).permute(0, 3, 1, 2).contiguous()
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
-    x = (x.float() / 255 - mean) / std
-    x = x.half() if device != "cpu" else x
+    x = network_input(crops, device)
     return float(np.mean([confident_strategy(torch.sigmoid(n(x).float()).flatten().tolist()) for n in networks]))
 
 
@@ -91,6 +98,61 @@ def run(folder: str, checkpoints: Sequence[str]) -> dict[str, float]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     detector, networks = prepare(checkpoints, device)
     return {path.name: label(path, detector, networks, device) for path in sorted(Path(folder).rglob("*.mp4"))}
+
+
+# --- timed in a process of its own, for benchmarks.prediction ---
+
+_held: dict[str, object] = {}
+
+
+def prepare_process(checkpoints: Sequence[str], device: str) -> None:
+    """What the process needs before it is asked."""
+    detector, networks = prepare(checkpoints, device)
+    _held.update(detector=detector, networks=networks, device=device)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    if _held["device"] != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def time_videos(paths: Sequence[Path]) -> float:
+    parts = _held["detector"], _held["networks"], _held["device"]
+    return _timed(lambda: [label(path, *parts) for path in paths])
+
+
+@torch.inference_mode()
+def time_network(crops: Sequence[np.ndarray]) -> float:
+    x, (network,) = network_input(crops, _held["device"]), _held["networks"]
+    return _timed(lambda: network(x))
+
+
+@torch.inference_mode()
+def time_timm(crops: Sequence[np.ndarray], name: str) -> float:
+    """The library's own network on the same input."""
+    if name not in _held:
+        network = timm.create_model(name, pretrained=False, num_classes=1).eval().to(_held["device"])
+        _held[name] = network.half() if _held["device"] != "cpu" else network
+    x = network_input(crops, _held["device"])
+    return _timed(lambda: _held[name](x))
+
+
+def time_detection(frames: Sequence[np.ndarray]) -> float:
+    return _timed(lambda: faces(frames, _held["detector"]))
+
+
+def time_facenet(frames: Sequence[np.ndarray]) -> float:
+    """The library called plainly on frames of half size."""
+
+    def plainly() -> None:
+        for frame in frames:
+            half = Image.fromarray(frame).resize((frame.shape[1] // 2, frame.shape[0] // 2))
+            _held["detector"].detect(half, landmarks=False)
+
+    return _timed(plainly)
 
 
 if __name__ == "__main__":
