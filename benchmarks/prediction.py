@@ -3,8 +3,8 @@
     python -m benchmarks.prediction VIDEO_FOLDER [--networks 1 7] [--rounds 3]
 
 Both flows take turns in two processes that hold their networks, and medians count. The networks are EfficientNet-B7
-with random weights: their scores mean nothing, their speed does. Two rows show that the published flow is run fairly: its
-network against timm's own, its detection against facenet-pytorch called plainly.
+with random weights: their scores mean nothing, their speed does. Two rows show that the published flow is run fairly:
+its network against timm's own, its detection against facenet-pytorch called plainly.
 """
 
 import os
