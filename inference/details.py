@@ -92,7 +92,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
                     yield number, record
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: line {number} is not JSON ({error}); is it what --details wrote?") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON lines: {error}") from error
 
 

@@ -233,7 +233,7 @@ def test_details_are_not_written_over(run_report, tmp_path):
     ("options", "reason"),
     [
         (["--videos", "/nowhere"], "/nowhere: no such folder"),
-        (["--labels", "/nowhere.csv"], "/nowhere.csv: cannot be read"),
+        (["--labels", "/nowhere.csv"], "/nowhere.csv: no such file or folder of labels"),
         (["--heatmaps", "2"], "go together"),
         (["--models", "net"], "go together"),
         (["--max-megabytes", "nan"], "not a number of at least 1"),

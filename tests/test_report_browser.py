@@ -314,8 +314,20 @@ def test_page_of_training_runs_names_the_point_under_the_pointer(tmp_path, open_
     text = "\n".join(["epoch,fake_loss,real_loss,bce", *rows]) + "\n"
     (tmp_path / "logs" / "b7_111" / "metrics.csv").write_text(text)
     page = open_page(write_runs_page(find_runs(tmp_path / "logs"), tmp_path / "runs.html"))
+    marks = page.locator("#overview .plot circle")
+    best = page.locator("#overview .plot path").nth(3)
+    best.wait_for()
+    assert marks.count() == 1, "the best epoch alone: nothing has been pointed at"
     page.locator("#overview .plot path").nth(2).hover()
     assert page.locator("#overview .tip").text_content() == "b7_111, epoch 2: 0.3000"
+    assert marks.count() == 2
+    place = marks.last.get_attribute("cx")
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_function(
+        "place => document.querySelector('#overview circle[r=\"4\"]').getAttribute('cx') != place", arg=place
+    )
+    epoch_2 = page.locator("#overview .plot path").nth(2).get_attribute("transform")
+    assert epoch_2.startswith(f"translate({marks.last.get_attribute('cx')} "), "the mark stays on its point"
     page.locator("#run-0 .chart").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#run-0 .tip").text_content() == "bce, epoch 0: 0.4000"
