@@ -28,11 +28,14 @@ def calibrate(evaluation: Evaluation) -> tuple[Calibration, str]:
     fake, row = evaluation.fake, evaluation.rows[0]
     calibration = fit_temperature(fake, row.scores)
     calibrated = calibration.apply(row.scores)
-    losses = [log_losses(fake, scores, evaluation.clip)["log_loss"] for scores in (row.scores, calibrated)]
+    # What a certain and wrong score costs is up to the clip: with a wider one before, the clip would be the gain.
+    clip = max(evaluation.clip, calibration.clip)
+    losses = [log_losses(fake, scores, clip)["log_loss"] for scores in (row.scores, calibrated)]
     errors = [expected_calibration_error(fake, scores) for scores in (row.scores, calibrated)]
     said = (
         f"temperature {calibration.temperature:.4g}: log loss {number(losses[0])} before, {number(losses[1])} after; "
         f"calibration error {number(errors[0])} before, {number(errors[1])} after.\n"
+        f"For both log losses the scores are clipped to [{clip:g}, 1 - {clip:g}].\n"
         "It was fitted on these very videos, so that on others it will do less: judge it there with --calibration."
     )
     if calibration.at_limit:

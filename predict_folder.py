@@ -67,6 +67,8 @@ def predict_folder(
             raise UserError(f"{name}: {number} is not at least 1")
     if not 0 <= clip_labels < 0.5:
         raise UserError(f"clip_labels: {clip_labels} is not from 0 to under 0.5")
+    if calibration and not details:
+        raise UserError("--calibration: its probabilities go to --details or --report; give one of them")
     videos = find_videos(test_dir)
     if sample_submission is not None:
         videos, missing, extra = in_submission_order(videos, sample_submission)
@@ -134,6 +136,8 @@ def predict_folder(
             "strategy": strategy,
             "aggregate": dict(zip(ensemble.names, aggregates, strict=True)),
         }
+        if calibration:
+            about["calibration"] = {"temperature": temperature.temperature, "file": Path(calibration).name}
         summary = results.finish(videos, partial(_about, about=about, calibration=temperature))
     if report:
         from reporting.build import write_report
@@ -207,7 +211,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--output", default="submission.csv", metavar="FILE", help="the CSV to write: filename,label")
     add("--details", metavar="FILE", help="JSON lines to write: per video all faces, probabilities, times, warnings")
     add("--report", metavar="FILE", help="an HTML page to write: every video, and why it has its label")
-    add("--calibration", metavar="FILE", help="of evaluate.py --calibrate: adds calibrated probabilities to --details")
+    add(
+        "--calibration",
+        metavar="FILE",
+        help="of evaluate.py --calibrate: adds calibrated probabilities to --details or --report",
+    )
     add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
     add(
         "--frames",

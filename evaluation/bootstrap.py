@@ -7,6 +7,9 @@ threshold is chosen anew in every draw. The seed is fixed: the same videos give 
 predictions of one data set are judged on the same draws. Videos of one original resemble each other, so the intervals
 are too narrow where there are many such.
 
+The expected calibration error has no interval: it adds up how far off the bins are, whichever way, so that the noise
+of drawing raises it in nearly every draw, and the interval would lie above the value it belongs to.
+
 scikit-learn would need minutes for thousands of videos; here the draws are rows of a matrix of how often each video
 was drawn, sorted by score once.
 """
@@ -15,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.metrics import CLIP, ECE_BINS, LABELS, THRESHOLD, calibration_bins, candidate_thresholds
+from evaluation.metrics import CLIP, LABELS, THRESHOLD, candidate_thresholds
 
 COUNT = 1000
 SEED = 777
@@ -29,10 +32,11 @@ Interval = tuple[float, float]
 def intervals(
     fake: np.ndarray, scores: np.ndarray, clip: float = CLIP, count: int = COUNT
 ) -> dict[str, Interval | None]:
-    """The 95 % interval of each metric, None where no draw defines it; arguments as in `metrics`, `count` over 0."""
+    """The 95 % interval of each metric, None for the expected calibration error and where no draw defines a metric;
+    arguments as in `metrics`, `count` over 0."""
     parts = [metrics_of_draws(fake, scores, draws, clip) for draws in _draws(len(fake), count)]
-    found = {}
-    for key in LABELS:
+    found = dict.fromkeys(LABELS)
+    for key in parts[0]:
         values = np.concatenate([part[key] for part in parts])
         values = values[np.isfinite(values)]
         found[key] = tuple(np.percentile(values, PERCENTILES).tolist()) if len(values) else None
@@ -52,8 +56,8 @@ def _draws(videos: int, count: int) -> Iterator[np.ndarray]:
 def metrics_of_draws(
     fake: np.ndarray, scores: np.ndarray, draws: np.ndarray, clip: float = CLIP
 ) -> dict[str, np.ndarray]:
-    """All metrics of every draw, (draws,) each, NaN where not defined; `draws` (draws, n) says how often each video
-    was drawn, each draw having at least one."""
+    """All metrics but the expected calibration error of every draw, (draws,) each, NaN where not defined; `draws`
+    (draws, n) says how often each video was drawn, each draw having at least one."""
     order = np.argsort(-scores, kind="stable")
     fake, scores, draws = fake[order], scores[order], draws[:, order]
     starts = np.flatnonzero(np.diff(scores, prepend=np.inf))
@@ -65,7 +69,6 @@ def metrics_of_draws(
             **_losses(fake, scores, draws, clip),
             **_ranking(hits, alarms, fakes, reals),
             "brier": draws @ (scores - fake) ** 2 / draws.sum(1),
-            "ece": _calibration_errors(fake, scores, draws),
             **_at_half(hits, alarms, fakes, reals, np.sum(scores[starts] > THRESHOLD)),
             **_at_best(scores[starts], hits, alarms, fakes, reals),
         }
@@ -103,12 +106,6 @@ def _ranking(hits, alarms, fakes, reals) -> dict[str, np.ndarray]:
         "average_precision": np.sum(np.diff(hit_rate) * precision, axis=1),
         "eer": np.ravel(alarms_before + gap_before / (gap_before - gap_after) * (alarms_after - alarms_before)),
     }
-
-
-def _calibration_errors(fake, scores, draws) -> np.ndarray:
-    per_bin = np.zeros((len(scores), ECE_BINS))
-    per_bin[np.arange(len(scores)), calibration_bins(scores)] = scores - fake
-    return np.abs(draws @ per_bin).sum(1) / draws.sum(1)
 
 
 def _at_half(hits, alarms, fakes, reals, above) -> dict[str, np.ndarray]:

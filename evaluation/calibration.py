@@ -22,22 +22,24 @@ LOWEST, HIGHEST = 0.01, 100.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature over 0, and on how many real and fake videos it was fitted (0 if that is not known)."""
+    """A temperature over 0, on how many real and fake videos it was fitted (0 if that is not known), and `clip`, over
+    0 and under 0.5: probabilities are clipped to [clip, 1 - clip] before the logit is taken."""
 
     temperature: float
     real: int = 0
     fake: int = 0
+    clip: float = CLIP
 
     def apply(self, probability):
         """The calibrated probability: a float for a number in [0, 1], float64 of the same shape for an array.
 
-        Probabilities are clipped to [CLIP, 1 - CLIP] first; 0.5 stays 0.5. Raises ValueError on any other value.
+        0.5 stays 0.5. Raises ValueError on any other value.
         """
         p = np.asarray(probability, dtype=float)
         if not ((p >= 0) & (p <= 1)).all():
             raise ValueError("probabilities are numbers from 0 to 1")
         # exp of at most 0, on either side of 0.5, cannot overflow; and 0.5 gives 0.5 to the last digit.
-        odds = np.exp(-np.abs(_logit(p)) / self.temperature)
+        odds = np.exp(-np.abs(_logit(p, self.clip)) / self.temperature)
         calibrated = np.where(p < 0.5, odds, 1.0) / (1 + odds)
         return calibrated if calibrated.ndim else float(calibrated)
 
@@ -56,14 +58,16 @@ class Calibration:
         """What `save` wrote. Raises UserError if it is no such file."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: cannot be read as a calibration: {error}") from error
-        temperature = content.get("temperature") if isinstance(content, dict) else None
-        is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-        if not is_number or content.get("method") != METHOD or not 0 < temperature < math.inf:
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError):
+            content = None
+        content = content if isinstance(content, dict) else {}
+        temperature, clip = content.get("temperature"), content.get("clip", CLIP)
+        if content.get("method") != METHOD or not (_between(0, temperature, math.inf) and _between(0, clip, 0.5)):
             raise UserError(f"{path}: is no calibration as evaluate.py --calibrate writes it")
         counts = [content.get(key) for key in ("real", "fake")]
-        return cls(float(temperature), *(count if isinstance(count, int) else 0 for count in counts))
+        return cls(float(temperature), *(count if isinstance(count, int) else 0 for count in counts), float(clip))
 
 
 def fit_temperature(fake: np.ndarray, scores: np.ndarray) -> Calibration:
@@ -76,7 +80,7 @@ def fit_temperature(fake: np.ndarray, scores: np.ndarray) -> Calibration:
     if fake.all() or not fake.any():
         raise UserError(f"--calibrate needs real and fake videos; these are all {'fake' if fake.all() else 'real'}")
     # The loss of a video is log(1 + exp(-margin / T)).
-    margins = np.where(fake, 1, -1) * _logit(np.asarray(scores, dtype=float))
+    margins = np.where(fake, 1, -1) * _logit(np.asarray(scores, dtype=float), CLIP)
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0, -margins / math.exp(log_temperature)).mean())
@@ -87,6 +91,10 @@ def fit_temperature(fake: np.ndarray, scores: np.ndarray) -> Calibration:
     return Calibration(math.exp(found.x), int((~fake).sum()), int(fake.sum()))
 
 
-def _logit(p: np.ndarray) -> np.ndarray:
-    clipped = np.clip(p, CLIP, 1 - CLIP)
+def _between(low: float, value: object, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low < value < high
+
+
+def _logit(p: np.ndarray, clip: float) -> np.ndarray:
+    clipped = np.clip(p, clip, 1 - clip)
     return np.log(clipped) - np.log1p(-clipped)

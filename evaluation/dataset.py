@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import UserError
 from evaluation.labels import Labels
 from evaluation.predictions import NO_SCORE, Details, Predictions, Record
-from evaluation.problems import Problems
+from evaluation.problems import Problems, some
 
 
 @dataclass
@@ -44,7 +44,7 @@ def join(
 ) -> tuple[Dataset, Problems]:
     """The videos that everything is known of, in the order of the labels, and what is wrong with the others.
 
-    Raises UserError if no video is left.
+    Raises UserError if no video is left, or none of those left is in the details.
     """
     problems = Problems()
     problems.extend(labels.problems)
@@ -77,6 +77,8 @@ def join(
             if len(found) == 1:
                 known.setdefault(found[0], record)
         records = [known.get(name) for name in kept]
+        if not any(records):
+            raise UserError(f"{details.path}: has none of the videos to evaluate, such as {some(kept[:1])}")
     return Dataset(kept, np.array([labels.fake[name] for name in kept]), rows, columns, records), problems
 
 

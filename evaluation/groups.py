@@ -44,8 +44,9 @@ def groups_of(dataset: Dataset, by: str) -> Groups:
     elif by in (FACES, RESOLUTION):
         raise UserError(f"--by {by}: needs --details, which predict_folder.py --details writes")
     else:
-        there = [FACES, RESOLUTION, MANIPULATION, *dataset.columns]
-        raise UserError(f"--by {by}: the labels have no such column; there: {', '.join(dict.fromkeys(there))}")
+        columns = f" ({', '.join(dataset.columns)})" if dataset.columns else ", which have none"
+        known = f"{FACES}, {RESOLUTION}, {MANIPULATION}"
+        raise UserError(f"--by {by}: is neither one of {known} nor a further column of the labels{columns}")
     return [(group, np.array([value == group for value in values])) for group in _sorted(set(values))]
 
 

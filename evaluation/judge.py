@@ -34,7 +34,10 @@ class Judged(Row):
 
 @dataclass
 class Evaluation:
-    """All predictions, judged on the videos that are labelled and in each of them; `problems` are left out."""
+    """All predictions, judged on the videos that are labelled and in each of them; `problems` are left out.
+
+    `without_details` names the videos that the details, where there are any, say nothing of.
+    """
 
     labels: Path
     fake: np.ndarray
@@ -43,6 +46,8 @@ class Evaluation:
     by: list[str]
     clip: float
     bootstrap: int
+    calibration: Calibration | None
+    without_details: list[str]
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -86,10 +91,12 @@ def evaluate(
     dataset, problems = join(truth, files, known)
     if problems and not ignore_missing:
         raise UserError(f"{'; '.join(problems.sentences())}; --ignore-missing leaves them out")
-    rows = _rows(dataset, len(predictions), None if calibration is None else Calibration.load(calibration))
+    applied = None if calibration is None else Calibration.load(calibration)
+    rows = _rows(dataset, len(predictions), applied)
     groups = {column: groups_of(dataset, column) for column in dict.fromkeys(by)}
     judged = [_judge(dataset.fake, row, groups, clip, bootstrap) for row in rows]
-    return Evaluation(truth.source, dataset.fake, judged, problems, list(groups), clip, bootstrap)
+    without = [name for name, record in zip(dataset.names, dataset.details or dataset.names, strict=True) if not record]
+    return Evaluation(truth.source, dataset.fake, judged, problems, list(groups), clip, bootstrap, applied, without)
 
 
 def row_names(paths: Sequence[str | Path]) -> list[str]:

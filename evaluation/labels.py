@@ -62,9 +62,11 @@ def read_labels(path: str | Path) -> Labels:
     """Labels of a metadata.json, of a CSV with the columns `filename` and `label`, or of a folder: every
     metadata.json below it, names being paths below the folder and `part` a further column.
 
-    Raises UserError on what is none of these; what is wrong with single videos is listed in `problems`.
+    Raises UserError on what is none of these or not there; what is wrong with single videos is listed in `problems`.
     """
     labels = Labels(Path(path))
+    if not labels.source.exists():
+        raise UserError(f"{path}: no such file or folder of labels")
     if labels.source.is_dir():
         for file in _metadata_files(labels.source):
             below = file.parent.relative_to(labels.source)
@@ -118,7 +120,9 @@ def read_table(path: Path, needed: tuple[str, ...] = ("filename", "label")) -> I
             for row in rows:
                 row.pop("", None)
                 yield row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as a CSV file: {error}") from error
 
 
@@ -142,7 +146,9 @@ def _read_metadata(path: Path) -> Iterator[tuple[str, object, dict[str, str]]]:
     try:
         # As an object, JSON would keep the last of two entries with one name, and nobody would know.
         entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(entries, _Pairs):
         raise UserError(f'{path}: is no object of the form {{"name.mp4": {{"label": "FAKE"}}}}')

@@ -13,7 +13,10 @@ from evaluation.report import number
 HISTOGRAM_BINS = 20
 REAL_COLOUR, FAKE_COLOUR = COLOURS[0], COLOURS[1]
 GRAY = "0.55"
-LEGEND_LINE = 0.22  # inches
+LEGEND_LINE = 0.19  # inches
+LEGEND_SIZE = 9  # points
+# A legend is as wide as its longest line, and the layout makes no room for it in a figure of 7 inches.
+LEGEND_WIDTH = 6.2  # inches
 
 
 def plots(evaluation: Evaluation) -> dict[str, Callable]:
@@ -60,7 +63,7 @@ def reliability(evaluation: Evaluation):
     """The share of fakes among videos of about the same score, and how many videos there are of each."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(evaluation, "Reliability", 7, 8.2 + LEGEND_LINE * len(evaluation.rows))
+    figure = _figure(evaluation, "Reliability", 7, 8)
     axes, below = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (2, 2)), linewidth=1, label="as often fake as the score says")
     edges = np.linspace(0, 1, ECE_BINS + 1)
@@ -87,14 +90,17 @@ def reliability(evaluation: Evaluation):
 
 
 def histogram(evaluation: Evaluation):
-    """How the scores of real and of fake videos are spread, a panel for each prediction."""
+    """How the scores of real and of fake videos are spread, a panel for each prediction.
+
+    Each has its own scale: to that of a prediction with nearly all scores in one bar, the others would be flat.
+    """
     from matplotlib.ticker import MaxNLocator
 
     count = len(evaluation.rows)
     columns = 1 if count == 1 else 2
     lines = math.ceil(count / columns)
     figure = _figure(evaluation, "Scores by class", 4.6 * columns + 2.4 * (columns == 1), 1.6 + 2.8 * lines)
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    panels = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     for axes, row in zip(panels, evaluation.rows, strict=False):
         for chosen, colour, name, hatch in (
@@ -105,7 +111,7 @@ def histogram(evaluation: Evaluation):
             # The hatching tells the classes apart where a print has no colours.
             axes.stairs(heights, edges, fill=True, fc=(colour, 0.3), ec=colour, hatch=hatch, lw=1.5, label=name)
         axes.axvline(THRESHOLD, color=GRAY, linewidth=1, linestyle=(0, (2, 2)))
-        axes.set_title(drawable(row.name), fontsize=10)
+        axes.set_title(drawable(row.name), fontsize=LEGEND_SIZE)
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes.grid(axis="y", color="0.9", linewidth=0.8)
@@ -136,7 +142,7 @@ def _figure(evaluation: Evaluation, title: str, width: float, height: float):
 
 def _square(evaluation: Evaluation, title: str):
     """A figure with axes from 0 to 1 on both sides."""
-    figure = _figure(evaluation, title, 7, 7.6 + LEGEND_LINE * len(evaluation.rows))
+    figure = _figure(evaluation, title, 7, 7.4)
     axes = figure.add_subplot()
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.grid(color="0.9", linewidth=0.8)
@@ -146,12 +152,17 @@ def _square(evaluation: Evaluation, title: str):
 
 def _named(row: Judged, what: str, key: str) -> str:
     interval = row.intervals.get(key)
-    text = f"{drawable(row.name)}: {what} {number(row.metrics[key])}"
-    return text + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
+    from matplotlib.textpath import TextPath
+
+    text = f"{what} {number(row.metrics[key])}"
+    text += f" [{number(interval[0])}, {number(interval[1])}]" if interval else ""
+    line = f"{drawable(row.name)}: {text}"
+    fits = TextPath((0, 0), line, size=LEGEND_SIZE).get_extents().width <= 72 * LEGEND_WIDTH
+    return line if fits else f"{drawable(row.name)}:\n{text}"
 
 
 def _with_legend(figure, axes, remark: str = ""):
-    """The legend below the axes, where it covers nothing."""
+    """The legend below the axes, where it covers nothing; the figure grows by it."""
     handles, labels = axes.get_legend_handles_labels()
     order = [*range(1, len(handles)), 0]  # the line to compare with comes last
     figure.legend(
@@ -160,7 +171,9 @@ def _with_legend(figure, axes, remark: str = ""):
         loc="outside lower center",
         frameon=False,
         borderaxespad=1,
+        fontsize=LEGEND_SIZE,
         title=remark or None,
-        title_fontsize=9,
+        title_fontsize=LEGEND_SIZE,
     )
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * sum(label.count("\n") + 1 for label in labels))
     return figure

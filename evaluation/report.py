@@ -84,7 +84,13 @@ def _notes(evaluation: Evaluation) -> str:
     notes = [f"Log loss: scores clipped to [{clip:g}, 1 - {clip:g}]; lower is better, 0.6931 is guessing."]
     if evaluation.bootstrap:
         notes.append(f"In brackets: 95 % intervals from {evaluation.bootstrap} bootstrap draws of the videos.")
-    notes.append(f"Calibration error: over {ECE_BINS} bins of equal width.")
+    if (applied := evaluation.calibration) and applied.clip > clip:
+        notes.append(
+            f"Calibrated: scores clipped to [{applied.clip:g}, 1 - {applied.clip:g}] first, which lowers the log loss "
+            f"by itself where scores are certain and wrong; --clip {applied.clip:g} does that to all."
+        )
+    without_interval = "; no interval, as drawing only raises it" if evaluation.bootstrap else ""
+    notes.append(f"Calibration error: over {ECE_BINS} bins of equal width{without_interval}.")
     if missing := evaluation.missing_class:
         needing = f"{', '.join(LABELS[key].strip() for key in OF_BOTH_CLASSES[:4])} and the best threshold"
         there = "fake" if missing == "real" else "real"
@@ -103,6 +109,9 @@ def _notes(evaluation: Evaluation) -> str:
             notes.append(
                 f"{row.name}: {row.unexplained} of the scores {verb} exactly 0.5, which often means: not scored"
             )
+    if without := evaluation.without_details:
+        verb = "has" if len(without) == 1 else "have"
+        notes.append(f"{len(without)} of the videos {verb} no details: {some(without)}")
     return "\n".join(map(_wrapped, notes))
 
 
@@ -154,6 +163,7 @@ def as_data(evaluation: Evaluation) -> dict:
             "interval_percent": 95,
         },
         "left_out": problems,
+        "without_details": evaluation.without_details,
         "predictions": [_row_data(row) for row in evaluation.rows],
     }
 

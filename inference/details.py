@@ -50,6 +50,18 @@ class Track(_Record):
     probabilities: Probabilities = []
 
 
+class Calibrated(_Record):
+    """By what calibrated probabilities were made: a temperature, and the name of the file that has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    temperature: float = Field(gt=0)
+    file: Text = "a file not named"
+
+    def __str__(self) -> str:
+        return f"temperature {self.temperature:.3g}"
+
+
 class VideoDetails(_Record):
     """What is known about a video. `error` says why it could not be scored; then `label` is 0.5 and says nothing.
 
@@ -70,6 +82,7 @@ class VideoDetails(_Record):
     warnings: list[Text] = []
     error: Text | None = None
     calibrated: Annotated[float, PROBABILITY] | None = None
+    calibration: Calibrated | None = None
     models: list[Text] = []
     strategy: Text = "confident"
     aggregate: dict[Text, Text] = {}
@@ -92,7 +105,9 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
                     yield number, record
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: line {number} is not JSON ({error}); is it what --details wrote?") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON lines: {error}") from error
 
 
@@ -102,8 +117,9 @@ def read_details(path: str | Path) -> Iterator[dict]:
 
 
 def checked(records: Iterable[dict], source: object = "details") -> list[VideoDetails]:
-    """The records as VideoDetails. Raises UserError with the number and field of the first that is none of ours."""
-    videos = []
+    """The records as VideoDetails. Raises UserError with the number and field of the first that is none of ours, or
+    that is of a video which another is of already."""
+    videos, seen = [], {}
     for number, record in enumerate(records, 1):
         try:
             videos.append(VideoDetails.model_validate(record))
@@ -111,4 +127,7 @@ def checked(records: Iterable[dict], source: object = "details") -> list[VideoDe
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "it"
             raise UserError(f"{source}: record {number}: {field}: {one_line(first['msg'])}") from error
+        name = videos[-1].filename
+        if seen.setdefault(name, number) != number:
+            raise UserError(f"{source}: records {seen[name]} and {number} are of the same video: {one_line(name)}")
     return videos

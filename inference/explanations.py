@@ -1,6 +1,7 @@
 """Why a video has its label, in words: which branch of the strategy decided, and its numbers."""
 
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 
@@ -22,7 +23,9 @@ IN_WORDS = {"mean": "mean", "median": "median", "max": "highest"}
 
 def shown(probability: float) -> str:
     """Two digits of a probability, four where two would claim certainty: 0.94, 0.9988, 0.0004."""
-    return f"{probability:.2f}" if 0.01 <= probability < 0.99 else f"{probability:.4f}"
+    digits = Decimal("0.01" if 0.01 <= probability < 0.99 else "0.0001")
+    # A half is rounded up, as browsers do it beside this: 0.625 is 0.63.
+    return str(Decimal(float(probability)).quantize(digits, ROUND_HALF_UP))
 
 
 def explain(strategy: str, probabilities: Sequence[float], what: str = "faces") -> str:

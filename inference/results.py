@@ -34,7 +34,8 @@ class Summary:
 
     def __str__(self) -> str:
         warned = f" ({len(self.warned)} with warnings, told by --details)" if self.warned else ""
-        parts = [f"{self.output}: {len(self.labels)} videos, {len(self.labels) - len(self.unscored)} scored{warned}"]
+        videos = f"{len(self.labels)} video{'' if len(self.labels) == 1 else 's'}"
+        parts = [f"{self.output}: {videos}, {len(self.labels) - len(self.unscored)} scored{warned}"]
         if self.faceless:
             parts.append(f"{len(self.faceless)} without a face (0.5)")
         if self.failures:

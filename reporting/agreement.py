@@ -24,21 +24,24 @@ def agreement(video: VideoDetails, models: Sequence[str]) -> list[str]:
         f"{len(labels)} networks, {sides}: "
         f"from {shown(low)} ({lowest}) to {shown(high)} ({highest}), {high - low:.2f} apart"
     ]
-    return lines + _on_faces(video)
+    return lines + _on_faces(video, len(models))
 
 
-def _on_faces(video: VideoDetails) -> list[str]:
-    """On how many faces all agree about the side, and where they differ most."""
-    same, seen = 0, []
+def _on_faces(video: VideoDetails, networks: int) -> list[str]:
+    """On how many faces those agree about the side that are shown faces, and where they differ most."""
+    same, seen, looking = 0, [], set()
     for face in video.faces:
         values = [(value, model_key(i)) for i, value in enumerate(face.probabilities) if value is not None]
+        looking |= {i for i, value in enumerate(face.probabilities) if value is not None}
         if len(values) >= 2:
             same += len({value > 0.5 for value, _ in values}) == 1
             seen.append((max(values)[0] - min(values)[0], face.frame, min(values), max(values)))
     if not seen:
         return []
     gap, frame, (low, lowest), (high, highest) = max(seen)
-    lines = [f"on {same} of {len(seen)} faces all are on the same side of 0.5"]
+    keys = ", ".join(model_key(i) for i in sorted(looking))
+    who = "all" if len(looking) == networks else f"the {len(looking)} networks of single frames ({keys})"
+    lines = [f"on {same} of {len(seen)} faces {who} are on the same side of 0.5"]
     if gap >= 0.01:
         lines.append(f"furthest apart in frame {frame}: {shown(low)} ({lowest}) and {shown(high)} ({highest})")
     return lines

@@ -1,5 +1,6 @@
 """From the details of a run to the report."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from common.errors import UserError, one_line
 from evaluation.labels import truths_of
 from faces.video import VideoError
 from inference.details import VideoDetails, checked
-from reporting.content import WARNING_KINDS, content_of, faces_of, row_of, summary_of
+from reporting.content import WARNING_KINDS, content_of, faces_of, row_of
 from reporting.page import json_block, write_page
 from reporting.pictures import DARK, Pictures, path_of, take_pictures
+from reporting.summary import summary_of
 
 # A thousand videos stay under 30 MB: what the numbers leave of this is shared by the videos' pictures.
 MOST_MEGABYTES = 28.0
@@ -35,7 +37,8 @@ class Report:
 
     def __str__(self) -> str:
         missing = f", {self.without_pictures} of them without pictures" if self.without_pictures else ""
-        return f"{self.path}: {self.videos} videos{missing}, {self.path.stat().st_size / 1e6:.1f} MB"
+        videos = f"{self.videos} video{'' if self.videos == 1 else 's'}"
+        return f"{self.path}: {videos}{missing}, {self.path.stat().st_size / 1e6:.1f} MB"
 
 
 def write_report(
@@ -73,6 +76,9 @@ def write_report(
     truths = truths_of([video.filename for video in details], labels)
     if labels and not any(truths):
         say("none of the labels is of a video of this run")
+    # Path.exists would raise on a name that no file can have.
+    if videos is not None and not any(os.path.exists(path_of(video, Path(videos))) for video in details):  # noqa: PTH110
+        say(f"none of the videos is in {videos}; is this the folder that was scored?")
     rows = [row_of(video, truth) for video, truth in zip(details, truths, strict=True)]
     contents = [content_of(video) for video in details]
 

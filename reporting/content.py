@@ -4,7 +4,6 @@ Nothing here is HTML: the page puts every text in place as text.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 from evaluation.labels import Truth
@@ -13,15 +12,18 @@ from inference.explanations import explain_tracks, shown
 from inference.strategies import STRATEGIES, aggregated
 from reporting.agreement import agreement
 
-# What the table can be filtered by, and how the warnings of that kind begin.
+# What the table can be filtered by, and how the warnings of that kind begin; a file that cannot be read has none.
 WARNING_KINDS = {
     "no face": ("no face",),
     "few faces": ("few faces",),
     "small faces": ("small faces",),
     "dark frames": ("dark",),
+    "not readable": (),
     "decode errors": ("only ", "breaks off"),
     "many faces": ("many faces",),
 }
+# How an error begins that is not about the file; any other says why no frame of it could be read.
+FAILURES = {"decode failed": "decode errors", "detect failed": "other", "classify failed": "other"}
 # A track without a face in the frames looked at is shown at so many of its own.
 TRACK_FACES = 8
 WHAT = {"clip": "clips", "sequence": "sequences"}
@@ -32,8 +34,7 @@ def warnings_of(video: VideoDetails) -> tuple[list[str], list[str]]:
     warnings, kinds = list(video.warnings), set()
     if video.error is not None:
         warnings.insert(0, f"not scored: {video.error}")
-        broken = video.error.startswith(("detect failed", "classify failed"))
-        kinds.add("other" if broken else "decode errors")
+        kinds.add(next((kind for begin, kind in FAILURES.items() if video.error.startswith(begin)), "not readable"))
     elif not video.scored and not video.warnings:
         warnings.append("no face found")
     for warning in warnings[video.error is not None :]:
@@ -48,7 +49,7 @@ def row_of(video: VideoDetails, truth: Truth | None) -> dict[str, Any]:
     tracks = {face.track for face in video.faces} | {track.track for track in video.tracks}
     return {
         "name": video.filename,
-        "label": round(video.label, 6),
+        "label": video.label,
         "scored": video.scored,
         "truth": truth,
         "faces": len(video.faces),
@@ -62,7 +63,7 @@ def content_of(video: VideoDetails) -> dict[str, Any]:
     """What is shown when the video is opened, apart from pictures."""
     models = models_of(video)
     labels = [
-        {"model": name, "label": round(video.labels[name], 4), "why": explanation(video, index)}
+        {"model": name, "label": video.labels[name], "why": explanation(video, index)}
         for index, name in enumerate(models)
         if name in video.labels
     ]
@@ -75,7 +76,8 @@ def content_of(video: VideoDetails) -> dict[str, Any]:
         "models": models,
         "strategy": video.strategy,
         "labels": labels,
-        "calibrated": None if video.calibrated is None else round(video.calibrated, 4),
+        "calibrated": video.calibrated,
+        "calibratedBy": None if video.calibration is None else str(video.calibration),
         "agreement": agreement(video, models),
         "faces": [_face(face) for face in faces_of(video)],
         "spans": [_span(track) for track in video.tracks if track.frames and any_of(track)],
@@ -118,7 +120,7 @@ def explanation(video: VideoDetails, model: int) -> list[str]:
     except (KeyError, ValueError):
         return [f"{shown(label)}; how it came about is not in the file"]
     lines = explain_tracks(video.strategy, aggregate, tracks, what)
-    if abs(computed - label) > 1e-3:
+    if abs(computed - label) > 1e-3 or shown(computed) != shown(label):
         lines.insert(0, f"{shown(label)} in the file, though its numbers give another label:")
     return lines
 
@@ -157,42 +159,11 @@ def _span(track: Track) -> list[Any]:
 
 
 def _rounded(item: Face | Track) -> list[float | None]:
-    return [None if value is None else round(value, 4) for value in item.probabilities]
+    return [None if value is None else _short(value) for value in item.probabilities]
 
 
-def summary_of(videos: Sequence[VideoDetails], truths: Sequence[Truth | None]) -> list[str]:
-    """The report's first lines: what the run did, and how right it was where that is known."""
-    scored = [video for video in videos if video.scored]
-    fakes = sum(video.label > 0.5 for video in scored)
-    failed = sum(video.error is not None for video in videos)
-    lines = [
-        f"{len(scored)} of {len(videos)} videos scored: {fakes} above 0.5 (fake side), "
-        f"{len(scored) - fakes} not (real side)"
-    ]
-    if faceless := len(videos) - len(scored) - failed:
-        lines.append(f"{faceless} without a face, not scored")
-    if failed:
-        lines.append(f"{failed} could not be read or failed, not scored")
-    if warned := sum(bool(video.warnings) for video in scored):
-        lines.append(f"{warned} scored with warnings: their labels deserve less trust")
-    known = [
-        (video.filename, video.label, truth)
-        for video, truth in zip(videos, truths, strict=True)
-        if truth is not None and video.scored
-    ]
-    if known:
-        lines.append(_quality(known))
-    return lines
-
-
-def _quality(known: Sequence[tuple[str, float, Truth]]) -> str:
-    """How well labels fit what is known."""
-    from training.tools.metrics import judge
-
-    right = sum((label > 0.5) == (truth == "FAKE") for _, label, truth in known)
-    verdict = judge([(str(i), name, label, truth == "FAKE") for i, (name, label, truth) in enumerate(known)])
-    auc = "" if verdict.auc != verdict.auc else f", AUC {verdict.auc:.3f}"
-    return (
-        f"{right} of {len(known)} with a known label are on the right side of 0.5 ({right / len(known):.0%}); "
-        f"log loss (mean of real and fake) {verdict.bce:.3f}{auc}"
-    )
+def _short(probability: float) -> float:
+    """Four digits of it, all where these would be shown as another number or on the other side of 0.5."""
+    short = round(probability, 4)
+    same = shown(short) == shown(probability) and (short > 0.5) == (probability > 0.5)
+    return short if same else probability

@@ -135,4 +135,4 @@ def _shown(crop: np.ndarray, checkpoint: Checkpoint) -> dict[str, Any]:
     # Cividis looks the same to colour-blind readers: from dark blue to yellow, ever brighter.
     over = cv2.addWeighted(cv2.applyColorMap(heat, cv2.COLORMAP_CIVIDIS), OPACITY, small, 1 - OPACITY, 0)
     crop_uri, map_uri = (data_uri(webp(image, QUALITY)) for image in (small, over))
-    return {"p": round(p, 4), "crop": crop_uri, "map": map_uri}
+    return {"p": float(p), "crop": crop_uri, "map": map_uri}

@@ -293,9 +293,21 @@ def test_bad_options_are_one_line_and_leave_nothing(meta, scores, run, options):
     assert not (scores.parent / "a.evaluation").exists()
 
 
-def test_unknown_column_names_those_there_are(meta, scores, run):
+def test_unknown_column_names_those_there_are(meta, scores, put, run):
     err = run("--predictions", scores, "--labels", meta, "--by", "nothing")[2]
-    assert "there: faces, resolution, manipulation, original, split" in err
+    said = "--by nothing: is neither one of faces, resolution, manipulation nor a further column of the labels"
+    assert f"{said} (original, split)" in err
+    labels = put("l.csv", {name: entry["label"] for name, entry in META.items()})
+    assert f"{said}, which have none" in run("--predictions", scores, "--labels", labels, "--by", "nothing")[2]
+
+
+@pytest.mark.parametrize("option", ["--predictions", "--labels", "--details", "--calibration"])
+def test_file_that_is_not_there_is_named_in_a_plain_sentence(meta, scores, run, option):
+    argv = {"--predictions": scores, "--labels": meta} | {option: "/nope"}
+    code, _, err = run(*(word for pair in argv.items() for word in pair))
+    assert code == 2
+    said = "no such file or folder of labels" if option == "--labels" else "cannot be read: No such file or directory"
+    assert err == f"error: /nope: {said}\n"
 
 
 # Several predictions
@@ -453,6 +465,14 @@ def test_details_group_the_predictions_of_a_csv(meta, scores, put):
     assert first == [0.2, 0.6, 0.9, 0.4]
     groups = evaluation.rows[0].groups["faces"]
     assert {name: group["videos"] for name, group in groups.items()} == {"2": 3, "unknown": 1}
+    assert "1 of the videos has no details: r1.mp4" in table(evaluation)
+    assert as_data(evaluation)["without_details"] == ["r1.mp4"]
+    assert "no details" not in printed(meta, scores)
+
+
+def test_details_of_other_videos_are_refused(meta, scores, put):
+    with pytest.raises(UserError, match=r"d\.jsonl: has none of the videos to evaluate, such as r1\.mp4"):
+        scored(meta, scores, details=put("d.jsonl", [record("other.mp4", 0.9)]), by=["faces"])
 
 
 @pytest.mark.parametrize(
@@ -672,10 +692,18 @@ def test_plots_are_written_and_show_something(meta, put, run, tmp_path, count):
         assert all((edge == 255).all() for edge in (image[0], image[-1], image[:, 0], image[:, -1])), name
 
 
-@pytest.mark.parametrize("count", [1, 8])
-def test_legends_and_titles_cover_nothing(meta, put, count):
-    files = [put(f"long_name_of_a_model_{i}.csv", SCORES) for i in range(count)]
-    evaluation = scored(meta, *files)[1]
+@pytest.mark.parametrize(
+    ("stem", "count"),
+    [
+        ("a", 1),
+        ("long_name_of_a_model_", 8),
+        ("final_888_DeepFakeClassifier_tf_efficientnet_b7_ns_0", 7),
+        ("W" * 32, 2),
+    ],
+)
+def test_legends_and_titles_cover_nothing_and_are_not_cut_off(meta, put, stem, count):
+    files = [put(f"{stem}{i}.csv", SCORES) for i in range(count)]
+    evaluation = evaluate(files, meta, bootstrap=20)
     for name, draw in plots(evaluation).items():
         figure = draw(evaluation)
         figure.draw_without_rendering()
@@ -683,8 +711,18 @@ def test_legends_and_titles_cover_nothing(meta, put, count):
         texts = [legend.get_window_extent(), figure._suptitle.get_window_extent()]
         others = [axes.get_tightbbox() for axes in figure.axes if axes.axison]
         assert not any(text.overlaps(other) for text in texts for other in others), name
-        assert all(figure.bbox.containsx(t.x0) and figure.bbox.containsx(t.x1) for t in texts), name
+        titles = [axes.title.get_window_extent() for axes in figure.axes]
+        inside = [(t.x0 > 0, t.x1 < figure.bbox.x1, t.y0 > 0, t.y1 < figure.bbox.y1) for t in texts + titles]
+        assert all(map(all, inside)), name
         assert "4 videos: 2 real, 2 fake" in figure.get_suptitle()
+
+
+def test_histograms_have_each_their_own_scale(meta, put):
+    narrow = put("narrow.csv", dict(zip(META, (0.1, 0.1, 0.9, 0.9), strict=True)))
+    wide = put("wide.csv", dict(zip(META, (0.1, 0.3, 0.7, 0.9), strict=True)))
+    evaluation = scored(meta, narrow, wide)[1]
+    heights = [axes.get_ylim()[1] for axes in plots(evaluation)["histogram"](evaluation).axes[:2]]
+    assert heights[0] == 2 * heights[1]
 
 
 def test_plots_are_svg_if_asked_for_and_replace_those_of_before(meta, scores, run):
@@ -734,6 +772,20 @@ def test_calibrate_fits_and_tells_what_it_gained_and_where_it_was_fitted(too_sur
     # before: -(0.9 ln 0.99 + 0.1 ln 0.01); after: -(0.9 ln 0.9 + 0.1 ln 0.1); scores were 0.09 off
     told = "log loss 0.4696 before, 0.3251 after; calibration error 0.0900 before, 0.0000 after"
     assert told in flat(out) and "fitted on these very videos" in flat(out)
+
+
+def test_gain_of_a_calibration_is_not_that_of_its_clip(put, run, tmp_path):
+    # Certain and wrong once in four: at the clip of 1e-15 that would cost 34.5 / 4 before, at 1e-6 it is 13.8 / 4.
+    scores = {str(i): int(i % 2) for i in range(80)}
+    files = put("a.csv", scores), put("l.csv", {name: p ^ (int(name) % 8 < 2) for name, p in scores.items()})
+    argv = ("--predictions", files[0], "--labels", files[1])
+    out = flat(run(*argv, "--calibrate", tmp_path / "c.json")[1])
+    # After: -(0.75 ln 0.75 + 0.25 ln 0.25)
+    assert "log loss 3.4539 before, 0.5623 after" in out
+    assert "For both log losses the scores are clipped to [1e-06, 1 - 1e-06]." in out
+    out = flat(run(*argv, "--calibration", tmp_path / "c.json", "--overwrite")[1])
+    assert "Calibrated: scores clipped to [1e-06, 1 - 1e-06] first" in out
+    assert "Calibrated:" not in run(*argv, "--calibration", tmp_path / "c.json", "--overwrite", "--clip", "1e-6")[1]
 
 
 def test_calibration_can_be_judged_on_other_videos(too_sure, run, tmp_path):

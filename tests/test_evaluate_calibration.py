@@ -73,6 +73,9 @@ def test_file_gives_back_what_was_saved(tmp_path):
     path = tmp_path / "new" / "c.json"
     Calibration(1.2345678901234567, 3, 4).save(path)
     assert Calibration.load(path) == Calibration(1.2345678901234567, 3, 4)
+    assert json.loads(path.read_text())["clip"] == CLIP
+    Calibration(2.0, clip=0.1).save(path)
+    assert Calibration.load(path).apply(1.0) == pytest.approx(0.75)  # the clip makes it 0.9
     path.write_text('{"method": "temperature", "temperature": 2}')
     assert Calibration.load(path) == Calibration(2.0)
 
@@ -88,13 +91,15 @@ def test_file_gives_back_what_was_saved(tmp_path):
         *(json.dumps({"method": "temperature", "temperature": t}) for t in (0, -1, "2", None, True)),
         '{"method": "temperature", "temperature": NaN}',
         '{"method": "temperature", "temperature": Infinity}',
+        *(json.dumps({"method": "temperature", "temperature": 2, "clip": clip}) for clip in (0, 0.5, "x", None)),
+        "filename,label\na.mp4,1\n",
         "\xff",
     ],
 )
 def test_what_is_no_calibration_is_refused_by_name(tmp_path, content):
     path = tmp_path / "c.json"
     path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(UserError, match=r"c\.json"):
+    with pytest.raises(UserError, match=r"c\.json: is no calibration as evaluate.py --calibrate writes it$"):
         Calibration.load(path)
     with pytest.raises(UserError, match="none"):
         Calibration.load(tmp_path / "none")

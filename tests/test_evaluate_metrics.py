@@ -158,7 +158,7 @@ def test_draws_are_judged_as_scikit_learn_judges_the_drawn_videos(decimals, coun
     for i, draw in enumerate(draws.astype(int)):
         expected = metrics(np.repeat(fake, draw), np.repeat(scores, draw))
         # Which of several equally good thresholds is taken depends on which videos lie between them.
-        for key in LABELS.keys() - (set() if i == 0 else {"best_threshold", "best_accuracy"}):
+        for key in LABELS.keys() - {"ece"} - (set() if i == 0 else {"best_threshold", "best_accuracy"}):
             value = np.nan if expected[key] is None else expected[key]
             assert found[key][i] == pytest.approx(value, abs=1e-9, nan_ok=True), (key, draw)
 
@@ -169,6 +169,13 @@ def test_interval_is_the_middle_95_percent_of_the_draws():
     # 100 videos, 80 right: the standard deviation of the mean is sqrt(0.8 * 0.2 / 100) = 0.04.
     low, high = intervals(*videos([0.9] * 80 + [0.1] * 20, []), count=2000)["accuracy"]
     assert (low, high) == pytest.approx((0.8 - 1.96 * 0.04, 0.8 + 1.96 * 0.04), abs=0.015)
+
+
+def test_calibration_error_has_no_interval():
+    # Perfectly calibrated: the error is 0, and that of nearly every draw is above.
+    fake, scores = videos([0.5] * 10, [0.5] * 10)
+    found = intervals(fake, scores, count=60)
+    assert found["ece"] is None and found["brier"] is not None and found.keys() == LABELS.keys()
 
 
 def test_intervals_are_the_same_every_time_and_however_many_draws_fit_into_memory(monkeypatch):

@@ -56,6 +56,7 @@ def test_calibrated_probabilities_go_to_details_and_report_never_to_the_submissi
     for name, label in plain.items():
         expected = calibration.apply(label) if records[name]["labels"] else None
         assert records[name]["calibrated"] == pytest.approx(expected)
+        assert records[name]["calibration"] == {"temperature": 0.2, "file": "t.json"}
         assert page(tmp_path / "r.html").opened(name)["calibrated"] == pytest.approx(expected, abs=1e-4)
     assert records["004.mp4"]["calibrated"] != pytest.approx(plain["004.mp4"], abs=1e-4)
     assert records["fvkanshbie.mp4"]["calibrated"] is None
@@ -64,5 +65,12 @@ def test_calibrated_probabilities_go_to_details_and_report_never_to_the_submissi
 def test_file_that_is_no_calibration_is_refused_before_any_work(predict, tmp_path):
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(UserError, match="is no calibration"):
+        predict(tmp_path / "a.csv", calibration=tmp_path / "t.json", details=tmp_path / "d.jsonl")
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_calibration_without_a_place_for_its_probabilities_is_refused(predict, tmp_path):
+    Calibration(temperature=2.0).save(tmp_path / "t.json")
+    with pytest.raises(UserError, match=r"--calibration: .* --details or --report"):
         predict(tmp_path / "a.csv", calibration=tmp_path / "t.json")
     assert not (tmp_path / "a.csv").exists()

@@ -7,12 +7,15 @@ import pytest
 
 import report as command
 from common.errors import UserError, exit_on_user_error
+from evaluation.judge import evaluate
 from evaluation.labels import truths_of
-from inference.details import read_details
+from inference.details import checked, read_details
+from inference.explanations import shown
 from predict_folder import predict_folder
 from reporting.build import write_report
+from reporting.summary import summary_of
 from tests import generated_details as generated
-from tests.generated_details import HOSTILE, many, unscored, varied, with_clips, write_details, write_truth
+from tests.generated_details import HOSTILE, TRUTH, many, unscored, varied, with_clips, write_details, write_truth
 from tests.report_pages import page, written_page
 
 
@@ -148,6 +151,18 @@ def test_tracks_without_a_face_in_the_frames_looked_at_are_shown_by_their_own(wr
     assert [face[0] for face in faces] == sorted(face[0] for face in faces)
 
 
+@pytest.mark.parametrize("label", [0.62499703, 0.625, 0.50000001, 0.98999999])
+def test_numbers_are_on_the_page_as_exactly_as_they_are_shown(written, label):
+    faces = [{"frame": 0, "box": [0, 0, 9, 9], "probabilities": [label]}]
+    record = generated.video("a.mp4", 0.9, models=["net"], faces=faces, label=label, labels={"net": label})
+    result = written([record | {"calibrated": label}])
+    opened = result.opened("a.mp4")
+    assert result.rows["a.mp4"]["label"] == opened["labels"][0]["label"] == opened["calibrated"] == label
+    face = opened["faces"][0][4][0]
+    assert shown(face) == shown(label) and (face > 0.5) == (label > 0.5)
+    assert opened["labels"][0]["why"] == [f"the only one of the faces decides, {shown(label)}"]
+
+
 def test_networks_that_disagree_are_told_apart(written):
     record = generated.video("a.mp4", 0.9)
     for face in record["faces"]:
@@ -158,11 +173,34 @@ def test_networks_that_disagree_are_told_apart(written):
     assert said[1] == "on 0 of 32 faces all are on the same side of 0.5"
 
 
+def test_agreement_on_faces_is_of_the_networks_that_see_single_faces(written):
+    record = with_clips("a.mp4", 0.85)
+    record["models"].append("third_network")
+    record["labels"]["third_network"] = record["labels"]["frame_network"]
+    for face in record["faces"]:
+        face["probabilities"].append(face["probabilities"][0])
+    said = written([record]).opened("a.mp4")["agreement"]
+    assert said[1] == "on 64 of 64 faces the 2 networks of single frames (A, C) are on the same side of 0.5"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("is empty (0 bytes)", "not readable"),
+        ("cannot be opened: Permission denied", "not readable"),
+        ("decode failed: ValueError: odd", "decode errors"),
+        ("classify failed: MemoryError: ", "other"),
+    ],
+)
+def test_video_that_could_not_be_read_is_not_one_with_decode_errors(written, error, kind):
+    assert written([unscored("a.mp4", error)]).rows["a.mp4"]["kinds"] == [kind]
+
+
 def test_warnings_are_sorted_into_kinds(written):
     rows = written(varied()).rows
     assert rows["few.mp4"]["kinds"] == ["few faces", "small faces"]
     assert rows["dark.mp4"]["kinds"] == ["dark frames", "decode errors"]
-    assert rows["nobody.mp4"]["kinds"] == ["no face"] and rows["broken.mp4"]["kinds"] == ["decode errors"]
+    assert rows["nobody.mp4"]["kinds"] == ["no face"] and rows["broken.mp4"]["kinds"] == ["not readable"]
     assert rows["clearly_fake.mp4"]["warnings"] == []
 
 
@@ -172,6 +210,35 @@ def test_summary_counts_and_judges(tmp_path):
     assert "8 of 10 videos scored: 5 above 0.5 (fake side), 3 not (real side)" in text
     assert "1 without a face" in text and "1 could not be read or failed" in text
     assert "3 of 4 with a known label are on the right side of 0.5 (75%)" in text
+
+
+def test_summary_has_the_numbers_of_evaluate(tmp_path):
+    truth = TRUTH | {"broken.mp4": "FAKE", "nobody.mp4": "REAL", "clearly_real.mp4": "REAL"}
+    labels = write_truth(tmp_path / "metadata.json", truth | {"dark.mp4": "REAL"})
+    details = write_details(tmp_path / "details.jsonl", varied())
+    judged = evaluate([], labels, details=details, ignore_missing=True, bootstrap=0).rows[0].metrics
+    said = next(
+        line
+        for line in summary_of(checked(varied()), truths_of([r["filename"] for r in varied()], [labels]))
+        if "known label" in line
+    )
+    numbers = re.fullmatch(
+        r"(\d) of 6 with a known label are on the right side of 0\.5 \(([\d.]+)%\); "
+        r"log loss ([\d.]+), AUC ([\d.]+); 2 unscored count as 0\.5",
+        said,
+    )
+    right, share, loss, area = map(float, numbers.groups())
+    assert right / 6 == pytest.approx(judged["accuracy"]) and share / 100 == pytest.approx(right / 6, abs=6e-4)
+    assert (loss, area) == pytest.approx((judged["log_loss"], judged["auc"]), abs=6e-5)
+    assert 0 < area < 1
+
+
+def test_calibrated_scores_say_what_calibrated_them(written, tmp_path):
+    scaled = {"calibrated": 0.09, "calibration": {"temperature": 1.3171, "file": "t.json"}}
+    result = written([generated.video("a.mp4", 0.2, **scaled), generated.video("b.mp4", 0.2, calibrated=0.1)])
+    assert result.opened("a.mp4")["calibratedBy"] == "temperature 1.32"
+    assert result.opened("b.mp4")["calibratedBy"] is None  # as older versions wrote it
+    assert "calibrated scores are by temperature 1.32 (t.json)" in (tmp_path / "report.html").read_text()
 
 
 # The file
@@ -233,7 +300,7 @@ def test_details_are_not_written_over(run_report, tmp_path):
     ("options", "reason"),
     [
         (["--videos", "/nowhere"], "/nowhere: no such folder"),
-        (["--labels", "/nowhere.csv"], "/nowhere.csv: cannot be read"),
+        (["--labels", "/nowhere.csv"], "/nowhere.csv: no such file or folder of labels"),
         (["--heatmaps", "2"], "go together"),
         (["--models", "net"], "go together"),
         (["--max-megabytes", "nan"], "not a number of at least 1"),
@@ -244,6 +311,23 @@ def test_what_cannot_be_done_is_one_line(run_report, options, reason):
     code, out, err, path = run_report(*options)
     assert (code, out, err.count("\n")) == (2, "", 1) and reason in err
     assert not path.exists()
+
+
+def test_one_video_is_no_videos(run_report):
+    assert ": 1 video, " in run_report(records=varied()[:1])[1]
+
+
+def test_video_that_is_in_the_details_twice_is_refused_by_name(run_report):
+    code, _, err, path = run_report(records=[*varied(), generated.video("few.mp4", 0.9)])
+    assert code == 2 and err.endswith("records 5 and 11 are of the same video: few.mp4\n") and not path.exists()
+
+
+def test_folder_of_other_videos_is_mentioned(run_report, tmp_path):
+    code, out, _, path = run_report("--videos", tmp_path)
+    assert code == 0 and path.exists()
+    assert out.startswith(f"none of the videos is in {tmp_path}; is this the folder that was scored?\n")
+    (tmp_path / "few.mp4").touch()
+    assert "none of the videos" not in run_report("--videos", tmp_path, "--overwrite")[1]
 
 
 def test_labels_of_other_videos_are_mentioned(run_report, tmp_path):

@@ -70,11 +70,17 @@ def number_of(text):
 
 
 def by_label(records, down=True):
-    return [r["filename"] for r in sorted(records, key=lambda r: -r["label"] if down else r["label"])]
+    ranked = sorted(records, key=lambda r: (not r["labels"], -r["label"] if down else r["label"]))
+    return [r["filename"] for r in ranked]
 
 
-def test_most_fake_videos_come_first(varied_report, open_page):
-    assert names(open_page(varied_report)) == by_label(varied())
+@pytest.mark.parametrize("down", [True, False])
+def test_videos_are_in_the_order_of_their_scores_and_those_without_one_last(varied_report, open_page, down):
+    page = open_page(varied_report)
+    if not down:
+        page.get_by_role("button", name="P(fake)").click()
+    assert names(page) == by_label(varied(), down)
+    assert names(page)[-2:] == ["nobody.mp4", "broken.mp4"]
 
 
 def test_columns_sort_both_ways_and_say_so(varied_report, open_page):
@@ -103,7 +109,9 @@ def test_filters_narrow_the_table_together(varied_report, open_page):
 def test_warnings_and_known_labels_can_be_filtered(varied_report, open_page):
     page = open_page(varied_report)
     page.get_by_role("combobox", name="Warnings").select_option("decode errors")
-    assert set(names(page)) == {"broken.mp4", "dark.mp4"}
+    assert names(page) == ["dark.mp4"]
+    page.get_by_role("combobox", name="Warnings").select_option("not readable")
+    assert names(page) == ["broken.mp4"]
     page.get_by_role("combobox", name="Warnings").select_option("none")
     assert "few.mp4" not in names(page) and "clearly_fake.mp4" in names(page)
     page.get_by_role("button", name="Reset").click()
@@ -314,8 +322,20 @@ def test_page_of_training_runs_names_the_point_under_the_pointer(tmp_path, open_
     text = "\n".join(["epoch,fake_loss,real_loss,bce", *rows]) + "\n"
     (tmp_path / "logs" / "b7_111" / "metrics.csv").write_text(text)
     page = open_page(write_runs_page(find_runs(tmp_path / "logs"), tmp_path / "runs.html"))
+    marks = page.locator("#overview .plot circle")
+    best = page.locator("#overview .plot path").nth(3)
+    best.wait_for()
+    assert marks.count() == 1, "the best epoch alone: nothing has been pointed at"
     page.locator("#overview .plot path").nth(2).hover()
     assert page.locator("#overview .tip").text_content() == "b7_111, epoch 2: 0.3000"
+    assert marks.count() == 2
+    place = marks.last.get_attribute("cx")
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_function(
+        "place => document.querySelector('#overview circle[r=\"4\"]').getAttribute('cx') != place", arg=place
+    )
+    epoch_2 = page.locator("#overview .plot path").nth(2).get_attribute("transform")
+    assert epoch_2.startswith(f"translate({marks.last.get_attribute('cx')} "), "the mark stays on its point"
     page.locator("#run-0 .chart").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#run-0 .tip").text_content() == "bce, epoch 0: 0.4000"
@@ -341,3 +361,50 @@ def test_label_that_was_kept_off_the_end_says_so(tmp_path, open_page):
     record = generated.video("a.mp4", 0.9, models=["one"]) | {"labels": {"one": 0.9998}, "label": 0.999}
     dialog = open_page(write_report([record], tmp_path / "r.html").path, "#video-0").get_by_role("dialog")
     assert "The label is the mean over one network, 0.9998, kept at 0.9990." in dialog.text_content()
+
+
+@pytest.mark.parametrize(("label", "text"), [(0.62499703, "▲ 0.62"), (0.625, "▲ 0.63"), (0.50000001, "▲ 0.50")])
+def test_number_is_the_same_wherever_it_is_shown(tmp_path, open_page, label, text):
+    faces = [{"frame": 0, "box": [200, 60, 300, 190], "probabilities": [label]}]
+    record = generated.video("a.mp4", 0.9, models=["one"], faces=faces, label=label, labels={"one": label})
+    truth = write_truth(tmp_path / "metadata.json", {"a.mp4": "REAL"})
+    page = open_page(write_report([record], tmp_path / "r.html", labels=[truth]).path)
+    row = page.locator("tbody tr")
+    assert row.locator(".score").text_content() == text and "✗" in row.locator(".truth").text_content()
+    assert "0 of 1 with a known label" in page.locator(".remarks").text_content()
+    row.click()
+    for place in (".verdict", ".why .score", ".strip button b", ".box span"):
+        assert page.locator(place).text_content().startswith(text)
+    assert page.locator(".why p").text_content().endswith(f"decides, {text[2:]}")
+
+
+def test_number_of_four_digits_stays_off_its_bar(tmp_path, open_page):
+    record = generated.video("a.mp4", 0.9, models=["one"], label=1.0)
+    page = open_page(write_report([record], tmp_path / "r.html").path)
+    text = page.locator("tbody .score b").evaluate(
+        "e => { const range = document.createRange(); range.selectNodeContents(e);"
+        " return range.getBoundingClientRect().right; }"
+    )
+    assert page.locator("tbody .bar").bounding_box()["x"] - text >= 6
+
+
+def test_calibrated_score_says_by_what(tmp_path, open_page):
+    scaled = {"calibrated": 0.09, "calibration": {"temperature": 1.3171, "file": "t.json"}}
+    page = open_page(write_report([generated.video("a.mp4", 0.2, **scaled)], tmp_path / "r.html").path, "#video-0")
+    assert "0.09 (temperature 1.32)" in page.locator(".facts").text_content()
+
+
+def test_number_of_a_face_says_whose_mean_it_is(varied_report, open_page):
+    said = "the mean over the 2 networks that see single faces (A, B)"
+    assert said in open_page(varied_report, "#video-0").get_by_role("dialog").text_content()
+    assert "A number is" not in open_page(varied_report, "#video-3").get_by_role("dialog").text_content()
+
+
+@pytest.mark.parametrize(("people", "wide"), [(1, False), (2, True), (4, True)])
+def test_many_faces_have_the_whole_width_below_the_frame(tmp_path, open_page, people, wide):
+    record = generated.video("a.mp4", 0.9, people=people)
+    page = open_page(write_report([record], tmp_path / "r.html").path, "#video-0")
+    frames = page.locator(".frames").bounding_box()
+    faces = page.locator("section.card", has=page.locator(".strip")).bounding_box()
+    assert (faces["x"] == frames["x"] and faces["y"] > frames["y"] + frames["height"]) == wide
+    assert (faces["width"] > 1000) == wide

@@ -80,6 +80,26 @@ def test_folder_without_runs_is_one_line(tmp_path, command):
         find_runs(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("content", ["", HEADER, "\x00garbage\xff;;;\n1,2\n"])
+def test_metrics_without_epochs_are_named_and_left_out(logs, command, content):
+    path = logs / "empty" / "metrics.csv"
+    path.parent.mkdir()
+    path.write_text(content, encoding="latin-1")
+    code, out, err = command(logs)
+    assert (code, err) == (0, f"{path}: no epochs in it, left out\n")
+    assert len(out.splitlines()) == 4 and "empty" not in out
+    code, out, err = command(path.parent)
+    assert (code, out) == (2, "") and err.endswith(f"error: {path.parent}: no run in it (a folder with metrics.csv)\n")
+
+
+def test_page_says_nothing_of_a_recipe_that_is_not_known(logs, command, tmp_path, repository):
+    config = read_config(repository / "configs" / "small.json")
+    (logs / "b7_111" / "config.json").write_text(config.model_dump_json())
+    command(logs, "--html", tmp_path / "runs.html")
+    (recipe,) = re.findall(r'<p class="muted">(.*?)</p>', (tmp_path / "runs.html").read_text().partition('runs">')[2])
+    assert recipe.startswith(config.description)
+
+
 def test_page_shows_every_run_as_text_and_data(logs, command, tmp_path):
     (logs / "b7_111").rename(logs / "<b>bold")
     path = tmp_path / "runs.html"

@@ -9,7 +9,8 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,12 +46,25 @@ class TrainingRun:
         return math.inf if self.best is None else self.values["bce"][self.best]
 
 
-def find_runs(logs: str | Path) -> list[TrainingRun]:
-    """The runs below a folder, the lowest bce first. Raises UserError if there is none, or one cannot be read."""
+def _to_stderr(line: str) -> None:
+    print(one_line(line), file=sys.stderr)
+
+
+def find_runs(logs: str | Path, say: Callable[[str], None] = _to_stderr) -> list[TrainingRun]:
+    """The runs below a folder, the lowest bce first. A metrics.csv without an epoch is named to `say` and left out.
+
+    Raises UserError if there is no run, or one cannot be read.
+    """
     logs = Path(logs)
     if not logs.is_dir():
         raise UserError(f"{logs}: no such folder of logs")
-    runs = [read_run(path, logs) for path in sorted(logs.rglob("metrics.csv"))]
+    runs = []
+    for path in sorted(logs.rglob("metrics.csv")):
+        run = read_run(path, logs)
+        if run.epochs:
+            runs.append(run)
+        else:
+            say(f"{path}: no epochs in it, left out")
     if not runs:
         raise UserError(f"{logs}: no run in it (a folder with metrics.csv)")
     return sorted(runs, key=lambda run: (run.best_bce, run.name))

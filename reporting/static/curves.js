@@ -29,6 +29,7 @@ function buildPlot(series, height) {
     chosen = index;
     const { name, epoch, value, x, y } = places[index];
     for (const [attribute, at] of [["cx", x], ["cy", y]]) cursor.setAttribute(attribute, at);
+    holder.firstChild.append(cursor);
     tip.textContent = `${name}, epoch ${epoch}: ${value.toFixed(4)}`;
   };
   const nearest = (event) => {
@@ -47,11 +48,11 @@ function buildPlot(series, height) {
     width = entry.contentRect.width;
     const plot = drawPlot(drawn, width, height);
     places = plot.places;
-    plot.svg.append(cursor);
     plot.svg.addEventListener("pointermove", nearest);
     plot.svg.addEventListener("pointerdown", nearest);
     plot.svg.addEventListener("keydown", onKey);
     holder.replaceChildren(plot.svg);
+    if (chosen >= 0) tell(chosen);
   }).observe(holder);
   return h("div", {}, holder, tip, legend);
 }

@@ -6,6 +6,7 @@ function section(title, attributes, ...children) {
 
 function buildDetail(index, close, move) {
   const row = head.videos[index], content = contentOf(index), bus = new EventTarget();
+  const wide = areFacesTall(content) ? " wide" : "";
   const choose = (face) => bus.dispatchEvent(new CustomEvent("chosen", { detail: face }));
   const place = list.order.indexOf(index);
   const step = (by, text, label) => h("button", {
@@ -21,15 +22,16 @@ function buildDetail(index, close, move) {
     h("div", { class: "detail-body" },
       h("div", { class: "stack" }, verdictSection(row, content), agreementSection(content)), whySection(row, content),
       section("P(fake) over time", { class: "card wide" }, buildTimeline(content, choose, bus)),
-      section("Frames", { class: "card frames" }, buildFrames(content, choose, bus)),
-      section("Faces in the order of time", {}, ...facesSection(content, choose, bus)),
+      section("Frames", { class: `card frames${wide}` }, buildFrames(content, choose, bus)),
+      section("Faces in the order of time", { class: `card${wide}` }, ...facesSection(content, choose, bus)),
       heatmapSection(content)),
   ];
 }
 
 function verdictSection(row, content) {
   const facts = [
-    ["Calibrated", content.calibrated === null ? null : shown(content.calibrated)],
+    ["Calibrated", content.calibrated === null ? null
+      : shown(content.calibrated) + (content.calibratedBy ? ` (${content.calibratedBy})` : "")],
     ["Known label", row.truth ? row.truth.toLowerCase() : null],
     ["Size", content.width ? `${content.width} × ${content.height}` : null],
     ["Length", lengthText(content)],
@@ -66,7 +68,7 @@ function whySection(row, content) {
   const clipped = parts.length && Math.abs(total - row.label) > 2e-4 ? `, kept at ${shown(row.label)}` : "";
   if (several || clipped) {
     const networks = several ? `the ${parts.length} networks` : "one network";
-    parts.push(h("p", {}, `The label is the mean over ${networks}, ${shown(total)}${clipped}.`));
+    parts.push(h("p", {}, `The label is the mean over ${networks}, ${shown(clipped ? total : row.label)}${clipped}.`));
   }
   return section("How the label came about", {},
     h("p", { class: "muted" }, `strategy: ${content.strategy}`),
@@ -78,8 +80,13 @@ function facesSection(content, choose, bus) {
   if (!faces.length) return [h("p", { class: "muted" }, "No face was found.")];
   const kept = content.shown.length < content.faces.length && content.sheet
     ? `Pictures of ${content.shown.length} of the ${content.faces.length} faces are kept in this file.` : "";
+  const models = content.models.map((_, model) => model)
+    .filter((model) => content.faces.some((face) => typeof face[4][model] === "number"));
+  const meaning = models.length > 1
+    ? `A number is the mean over the ${models.length} networks that see single faces (${models.map(modelKey).join(", ")}).`
+    : !models.length && content.spans.length ? "A number is the mean over what the face is part of." : "";
   return [
-    h("p", { class: "muted" }, "▲ and a solid frame: fake side; ▼ and a dashed frame: real side."), ...faces,
+    h("p", { class: "muted" }, `▲ and a solid frame: fake side; ▼ and a dashed frame: real side. ${meaning}`), ...faces,
     kept ? h("p", { class: "muted" }, kept) : null,
   ];
 }

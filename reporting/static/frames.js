@@ -1,5 +1,8 @@
 // The faces in the order of time, and the frame that the chosen one is in with the boxes of all its faces.
 
+const FACES_IN_HALF = 6; // fit beside each other in half the dialog
+const TALL = 800; // pixels
+
 /** What the networks say of a face, as one number: their mean, or that of the clips it is in. */
 function faceScore(content, [frame, track, , , values]) {
   const own = mean(values);
@@ -12,6 +15,13 @@ const faceText = (content, face) => {
   const p = faceScore(content, face);
   return p === null ? "no score" : marked(p);
 };
+
+/** Whether the faces in half the width would be much taller than the frame beside them. */
+function areFacesTall(content) {
+  const rows = tracksOf(content).map((track) =>
+    Math.ceil(content.faces.filter((face) => face[1] === track).length / FACES_IN_HALF));
+  return rows.reduce((sum, count) => sum + count, 0) * (content.sheet ? 110 : 50) > TALL;
+}
 
 /** Buttons, one for each face, by track. */
 function buildFaces(content, choose, bus) {

@@ -6,7 +6,8 @@ const TRUTHS = { FAKE: "known to be fake", REAL: "known to be real", none: "not 
 function buildHistogram() {
   const scored = head.videos.filter((row) => row.scored);
   const bins = Array.from({ length: BINS }, () => []);
-  for (const row of scored) bins[Math.min(Math.floor(row.label * BINS + 1e-9), BINS - 1)].push(row);
+  // The last bin that does not begin above the label, as the filter has it.
+  for (const row of scored) bins.findLast((_, i) => i / BINS <= row.label).push(row);
   const most = Math.max(1, ...bins.map((bin) => bin.length));
   const buttons = bins.map((rows, i) => binButton(rows, i, most));
   byId("histogram").append(

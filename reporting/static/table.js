@@ -43,7 +43,10 @@ function reorder() {
   const value = COLUMNS.find((column) => column.key === key).value;
   const compare = key === "name" || key === "truth" ? NAMES.compare : (a, b) => a - b;
   list.order = head.videos.map((_, index) => index).filter((index) => passes(head.videos[index]));
-  list.order.sort((a, b) => (down ? -1 : 1) * compare(value(head.videos[a]), value(head.videos[b])) || a - b);
+  // The label of a video that is not scored says nothing: it is last, whatever the direction.
+  const unscored = (index) => key === "label" && !head.videos[index].scored;
+  list.order.sort((a, b) => unscored(a) - unscored(b)
+    || (down ? -1 : 1) * compare(value(head.videos[a]), value(head.videos[b])) || a - b);
   list.page = 0;
   list.changed.forEach((tell) => tell());
 }
