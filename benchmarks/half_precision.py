@@ -22,6 +22,7 @@ from common.memory import keep_freed_memory
 from faces.detector import FaceDetector
 from inference.inputs import find_videos
 from inference.readings import READINGS
+from inference.strategies import STRATEGIES
 from inference.stream import Video
 from inference.views import SingleFrames, reader_for
 from predict_folder import predict_folder
@@ -31,15 +32,14 @@ from training.zoo.networks import network_of
 
 PACKAGES = ("torch", "openvino")
 SPAN = 0.05, 0.95
-CROPS, BATCH = 48, 8
-STRATEGIES = ("mean", "confident")
+CROPS, BATCH = 32, 8
 
 
 def inputs_of(videos: Sequence[Video], config: NetworkConfig) -> Tensor:
     """Network inputs (n, 3, h, w) of faces of all videos."""
     view = SingleFrames(FaceDetector(), 8, max_faces=CROPS)
     found = [s for video in videos for s in view.find(view.prepare(reader_for([view])(video.path)))[0]]
-    if len(found) < 2 * BATCH:
+    if len(found) < BATCH:
         raise UserError("too few faces in these videos")
     chosen = [found[i] for i in np.linspace(0, len(found) - 1, min(CROPS, len(found))).astype(int)]
     reading = READINGS["frame"]
@@ -56,43 +56,46 @@ def calibrated(config: NetworkConfig, x: Tensor) -> nn.Module:
     network.eval()
     for norm in norms:
         norm.train()
-        norm.momentum = None  # the plain mean over all batches
-        norm.reset_running_stats()
-    for part in x.split(BATCH):
-        network(part)
+        norm.momentum = 1.0
+    # All in one batch: with the mean over several, what a deep random network computes is far from either.
+    network(x)
     network.eval()
-    logits = torch.cat([network(part) for part in x.split(BATCH)]).flatten()
+    # The head reads what differs most among the faces, as one that was trained would; what a random one reads is mostly
+    # noise, however it is computed.
+    features = torch.cat(
+        [network.avg_pool(network.encoder.forward_features(part)).flatten(1) for part in x.split(BATCH)]
+    )
+    centred = features - features.mean(dim=0)
+    direction = torch.linalg.svd(centred, full_matrices=False).Vh[0]
+    said = features @ direction
     low, high = (float(np.log(p / (1 - p))) for p in SPAN)
-    gain = (high - low) / float(logits.max() - logits.min())
-    bias = network.fc.bias.clone()
-    network.fc.weight.mul_(gain)
-    network.fc.bias.copy_(low - gain * (logits.min() - bias))
+    gain = (high - low) / float(said.max() - said.min())
+    network.fc.weight.copy_(gain * direction[None])
+    network.fc.bias.fill_(low - gain * float(said.min()))
     return network
 
 
 def differences(folder: Path, checkpoint: Path, frames: int) -> tuple[dict[str, dict[str, float]], list[str]]:
     """By strategy, and of single faces: the largest and mean difference from fp32. Also what the runs said."""
     said: list[str] = []
-    options = {"frames": frames, "say": said.append, "device": "cpu"}
-    results = {}
+    runs = []
+    details = checkpoint.with_name("details.jsonl")
+    for engine in ({"engine": "torch", "precision": "fp32"}, {}):
+        options = {"frames": frames, "say": said.append, "device": "cpu", "details": details, "overwrite": True}
+        predict_folder(folder, [str(checkpoint)], **engine, **options)
+        records = [json.loads(line) for line in details.read_text().splitlines()]
+        runs.append([[face["probabilities"][0] for face in r["faces"]] for r in records if r["faces"]])
+    faces = [np.array([p for video in run for p in video]) for run in runs]
+    results = {"single faces": _gaps(*faces)}
     for strategy in STRATEGIES:
-        faces = []
-        labels = []
-        for engine in ({"engine": "torch", "precision": "fp32"}, {}):
-            details = checkpoint.with_name("details.jsonl")
-            summary = predict_folder(
-                folder, [str(checkpoint)], details=details, strategy=strategy, overwrite=True, **engine, **options
-            )
-            labels.append(np.array(list(summary.labels.values())))
-            records = [json.loads(line) for line in details.read_text().splitlines()]
-            faces.append(np.array([face["probabilities"][0] for record in records for face in record["faces"]]))
-        gaps = np.abs(labels[0] - labels[1])
-        results[strategy] = {"largest": float(gaps.max()), "mean": float(gaps.mean())}
-        gaps = np.abs(faces[0] - faces[1])
-        results["single faces"] = {"largest": float(gaps.max()), "mean": float(gaps.mean())}
-        spans = {"lowest": float(faces[0].min()), "highest": float(faces[0].max()), "faces": len(faces[0])}
-        results["P(fake) of the faces"] = spans
-    return results, said
+        results[f"{strategy} labels"] = _gaps(*(np.array([STRATEGIES[strategy](v) for v in run]) for run in runs))
+    span = {"lowest": float(faces[0].min()), "highest": float(faces[0].max()), "faces": len(faces[0])}
+    return results | {"P(fake) of the faces": span}, said
+
+
+def _gaps(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    gaps = np.abs(first - second)
+    return {"largest": float(gaps.max()), "mean": float(gaps.mean())}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

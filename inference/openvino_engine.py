@@ -26,6 +26,7 @@ from training.tools.config import NetworkConfig
 FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 KINDS = ("frame", "clip")  # an LSTM's states keep the batch size it was converted with
 LAYOUT = 1  # of what is cached: part of the key
+MAGIC, HEADER = "dfdc network in OpenVINO", 64  # bytes before the network, which say how long it is
 
 
 @lru_cache(1)
@@ -82,16 +83,32 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
     options = {"INFERENCE_PRECISION_HINT": FORMATS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
     path = cache_folder() / f"{sha256[:16]}-{_key(config, options)}.blob"
     try:
-        return OpenVinoNetwork(core().import_model(path.read_bytes(), "CPU", options))
-    except OSError:
+        return OpenVinoNetwork(core().import_model(_mapped(path), "CPU", options))
+    except FileNotFoundError:
         pass
-    except RuntimeError:  # written by something else, or damaged: made again
+    except (RuntimeError, ValueError):  # damaged, or of something else: made again
         path.unlink(missing_ok=True)
     compiled = core().compile_model(converted(network, config), "CPU", options)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(compiled.export_model().getvalue())
+    content = compiled.export_model().getvalue()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_header(len(content)))
+        file.write(content)
     return OpenVinoNetwork(compiled)
+
+
+def _mapped(path: Path) -> Any:
+    """What follows the header of a file, as a tensor of bytes that is read where it is looked at.
+
+    Raises ValueError if the file is not whole: OpenVINO would believe it.
+    """
+    import openvino
+
+    with path.open("rb") as file:
+        if file.read(HEADER) != _header(path.stat().st_size - HEADER):
+            raise ValueError(f"{path} is damaged")
+    # OpenVINO takes writable memory only; nothing that is written there reaches the file.
+    return openvino.Tensor(np.memmap(path, np.uint8, "c", offset=HEADER), shared_memory=True)
 
 
 def converted(network: nn.Module, config: NetworkConfig) -> Any:
@@ -109,6 +126,10 @@ def converted(network: nn.Module, config: NetworkConfig) -> Any:
     model = frontend.convert(frontend.load(decoder))
     model.reshape(list(example.shape))
     return model
+
+
+def _header(length: int) -> bytes:
+    return f"{MAGIC} {length}".encode().ljust(HEADER)
 
 
 def cache_folder() -> Path:

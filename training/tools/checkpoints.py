@@ -1,9 +1,10 @@
 """Checkpoint files: written whole or not at all, loaded strictly, never unpickled as code."""
 
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, BinaryIO
@@ -111,14 +112,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     content = read_checkpoint(path)
     config = _config_of(content, path)
-    try:
-        network = network_of(config)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    load_weights(network, content, path, config.description)
     return Checkpoint(
         name=path.name,
-        network=network.eval(),
+        network=_network_of(content, config, path).eval(),
         config=config,
         epoch=number_of(content, "epoch", int),
         bce_best=number_of(content, "bce_best", float),
@@ -126,13 +122,30 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
-def load_weights(network: nn.Module, content: Mapping, path: Path, what: str) -> None:
-    """Load the content's `state_dict` strictly into `network`, which `what` describes. Raises CheckpointError."""
+def _network_of(content: Mapping, config: NetworkConfig, path: Path) -> nn.Module:
+    """The network of `config` whose weights are the file's own pages: nothing is drawn, nothing is copied."""
+    try:
+        with torch.device("meta"):
+            network = network_of(config)
+        load_weights(network, content, path, config.description, assign=True)
+        if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
+            # What no checkpoint holds must be made.
+            network = network_of(config)
+            load_weights(network, content, path, config.description)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return network.float()
+
+
+def load_weights(network: nn.Module, content: Mapping, path: Path, what: str, assign: bool = False) -> None:
+    """Load the content's `state_dict` strictly into `network`, which `what` describes; `assign`: in place of its own
+    tensors, not into them. Raises CheckpointError.
+    """
     state_dict = _state_dict_of(content, path)
     differences = _differences(network.state_dict(), state_dict)
     if differences:
         raise CheckpointError(f"{path}: does not fit {what}: {'; '.join(differences)}")
-    network.load_state_dict(state_dict, strict=True)
+    network.load_state_dict(state_dict, strict=True, assign=assign)
 
 
 def read_checkpoint(path: Path) -> Mapping:
@@ -141,7 +154,8 @@ def read_checkpoint(path: Path) -> Mapping:
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # Read where it is looked at; files of old versions of PyTorch cannot be.
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be opened: {error.strerror}") from error
     except Exception as error:  # torch raises half a dozen types here; the reason always goes into the message
