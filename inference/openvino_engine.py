@@ -49,9 +49,10 @@ def has_bfloat16() -> bool:
 class OpenVinoNetwork:
     """A network from pictures (n, ..., h, w, 3) uint8 to P(fake) (n,) float32, each picture on a core of its own."""
 
-    def __init__(self, compiled: Any):
+    def __init__(self, compiled: Any, memory: np.ndarray | None = None):
         from openvino import AsyncInferQueue
 
+        self.memory = memory  # in which a network that came from the cache has its weights
         self.queue = AsyncInferQueue(compiled)
         self.queue.set_callback(self._keep)
         self.results: dict[int, float] = {}
@@ -83,7 +84,8 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
     options = {"INFERENCE_PRECISION_HINT": FORMATS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
     path = cache_folder() / f"{sha256[:16]}-{_key(config, options)}.blob"
     try:
-        return OpenVinoNetwork(core().import_model(_mapped(path), "CPU", options))
+        memory = _mapped(path)
+        return OpenVinoNetwork(core().import_model(_as_tensor(memory), "CPU", options), memory)
     except FileNotFoundError:
         pass
     except (RuntimeError, ValueError):  # damaged, or of something else: made again
@@ -97,18 +99,22 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
     return OpenVinoNetwork(compiled)
 
 
-def _mapped(path: Path) -> Any:
-    """What follows the header of a file, as a tensor of bytes that is read where it is looked at.
+def _mapped(path: Path) -> np.ndarray:
+    """What follows the header of a file, as bytes (n,) uint8 that are read where they are looked at.
 
     Raises ValueError if the file is not whole: OpenVINO would believe it.
     """
-    import openvino
-
     with path.open("rb") as file:
         if file.read(HEADER) != _header(path.stat().st_size - HEADER):
             raise ValueError(f"{path} is damaged")
     # OpenVINO takes writable memory only; nothing that is written there reaches the file.
-    return openvino.Tensor(np.memmap(path, np.uint8, "c", offset=HEADER), shared_memory=True)
+    return np.memmap(path, np.uint8, "c", offset=HEADER)
+
+
+def _as_tensor(memory: np.ndarray) -> Any:
+    import openvino
+
+    return openvino.Tensor(memory, shared_memory=True)
 
 
 def converted(network: nn.Module, config: NetworkConfig) -> Any:
