@@ -5,12 +5,14 @@ kept in a cache on disk; from then on it is there in a second.
 """
 
 import hashlib
+import mmap
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,8 @@ class OpenVinoNetwork:
         from openvino import AsyncInferQueue
 
         self.memory = memory  # in which a network that came from the cache has its weights
+        self.settled = False
+        _forget_pages(memory)  # several networks are opened before the first is used
         self.queue = AsyncInferQueue(compiled)
         self.queue.set_callback(self._keep)
         self.results: dict[int, float] = {}
@@ -61,6 +65,9 @@ class OpenVinoNetwork:
         for place, picture in enumerate(pictures):
             self.queue.start_async({0: np.ascontiguousarray(picture)[None]}, place)
         self.queue.wait_all()
+        if not self.settled:
+            self.settled = True
+            _forget_pages(self.memory)
         return np.array([self.results.pop(place) for place in range(len(pictures))], np.float32)
 
     def _keep(self, request: Any, place: int) -> None:
@@ -93,9 +100,12 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
     compiled = core().compile_model(converted(network, config), "CPU", options)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = compiled.export_model().getvalue()
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    # Others may be converting the same network: each writes a file of its own, the last one stays.
+    own = path.with_name(f"{path.stem}-{os.getpid()}-{get_ident()}.blob")
+    with replacing(own) as temporary, temporary.open("wb") as file:
         file.write(_header(len(content)))
         file.write(content)
+    own.replace(path)
     return OpenVinoNetwork(compiled)
 
 
@@ -109,6 +119,15 @@ def _mapped(path: Path) -> np.ndarray:
             raise ValueError(f"{path} is damaged")
     # OpenVINO takes writable memory only; nothing that is written there reaches the file.
     return np.memmap(path, np.uint8, "c", offset=HEADER)
+
+
+def _forget_pages(memory: np.ndarray | None) -> None:
+    """Give back what was read of a mapped file: the weights have been laid out anew elsewhere by their first use.
+
+    What is looked at again after all is read again.
+    """
+    if isinstance(memory, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        memory._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _as_tensor(memory: np.ndarray) -> Any:

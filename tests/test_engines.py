@@ -79,8 +79,9 @@ def test_second_start_converts_nothing(networks, cache, monkeypatch):
     first = scores(open_network(networks[FRAME], FRAME, "a" * 64, torch.float32), FRAME)
     assert len(list(cache.iterdir())) == 1
     monkeypatch.setattr(openvino_engine, "converted", None)
-    again = scores(open_network(networks[FRAME], FRAME, "a" * 64, torch.float32), FRAME)
-    assert np.array_equal(first, again)
+    opened = open_network(networks[FRAME], FRAME, "a" * 64, torch.float32)
+    for _ in range(3):  # its pages are given back after the first use
+        assert np.array_equal(first, scores(opened, FRAME))
 
 
 @needs_openvino
