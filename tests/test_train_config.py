@@ -5,7 +5,8 @@ import json
 import pytest
 
 from common.errors import UserError
-from training.tools.config import Normalize, TrainConfig, read_config
+from faces import clips
+from training.tools.config import NetworkConfig, Normalize, TrainConfig, read_config
 
 PUBLISHED = {
     "b7": {"encoder": "tf_efficientnet_b7_ns", "batch_size": 12, "epochs": 40, "max_iter": 100500},
@@ -282,3 +283,9 @@ def test_tiny_configs_end_with_their_schedules(repository, name, family, network
     config = read_config(repository / "configs" / f"{name}.json")
     assert (config.input, config.network) == (family, network)
     assert config.optimizer.schedule.params.max_iter == config.optimizer.schedule.epochs * config.batches_per_epoch
+
+
+def test_sequences_are_as_long_as_they_are_made():
+    with pytest.raises(ValueError, match=f"a sequence has {clips.SEQUENCE_FRAMES} frames, not 9"):
+        NetworkConfig(input="sequence", frames=9)
+    NetworkConfig(input="sequence", frames=clips.SEQUENCE_FRAMES)
