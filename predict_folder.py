@@ -19,8 +19,8 @@ from faces.detector import scale_argument
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
 from inference.results import Results, Summary, stamp_of
-from inference.strategies import AGGREGATES, AUTO, STRATEGIES, Rule
-from inference.stream import Video, VideoScore, score_videos
+from inference.strategies import AGGREGATES, AUTO, STRATEGIES
+from inference.stream import Video, VideoScore
 
 DEFAULT_FRAMES = 32
 MOST_NAMES_SHOWN = 5
@@ -55,8 +55,9 @@ def predict_folder(
     Returns a Summary whose `labels` maps each file name to P(fake) in 0-1, 0.5 where a video could not be scored.
     With `output` the CSV, its errors file and `details` are written, and an interrupted call is continued by the
     same call. `calibration`, a file of `evaluate.py --calibrate`, adds calibrated probabilities to the details, never
-    to the labels; `report` is an HTML file to write, with its details beside it unless `details` says where. Raises
-    UserError with a one-line reason.
+    to the labels; `report` is an HTML file to write, with its details beside it unless `details` says where. Several
+    devices ("cuda:0,cuda:1") work in processes of their own, which import the script that calls this: there the call
+    belongs under `if __name__ == "__main__"`. Raises UserError with a one-line reason.
     """
     details = Path(report).with_suffix(".jsonl") if report and not details else details
     for name, value, known in (("strategy", strategy, STRATEGIES), ("aggregate", aggregate, AGGREGATES)):
@@ -94,48 +95,44 @@ def predict_folder(
         results = stack.enter_context(Results(output, details, overwrite))
 
         # torch takes seconds to import: what can be refused without it has been refused by now.
-        from inference.devices import choose_device, detector_device
+        from inference.devices import choose_devices
         from inference.engines import choose_engine
-        from inference.ensemble import Ensemble, Member
-        from inference.views import picture_of, reader_for, views_for
-        from training.tools.checkpoints import load_checkpoint
+        from inference.lanes import opened
+        from inference.scoring import Scoring
 
-        chosen_device, why = choose_device(device)
-        chosen_engine, how = choose_engine(engine, precision, chosen_device)
+        devices, why = choose_devices(device)
+        chosen_engine, how = choose_engine(engine, precision, devices[0])
         say(f"{why}; {how}")
-        members, models = [], []
-        for path in paths:
-            checkpoint = load_checkpoint(path)
-            say(checkpoint.describe())
-            member = chosen_engine.ready(Member.from_checkpoint(checkpoint), checkpoint.sha256, frames, len(videos))
-            members.append(member)
-            models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {chosen_engine.format_of(member)}")
+        scoring = Scoring(
+            checkpoints=paths,
+            engine=chosen_engine,
+            frames=frames,
+            strategy=strategy,
+            aggregate=aggregate,
+            clip_labels=clip_labels,
+            detector_scale=detector_scale,
+            batch_size=batch_size,
+            workers=workers,
+            videos=len(videos),
+        )
+        scorer = stack.enter_context(opened(scoring, devices, say))
         done = results.begin(
             {
                 "folder": str(Path(test_dir).resolve()),
-                "models": models,
+                "models": scorer.models,
                 "frames": frames,
                 "strategy": strategy,
                 "aggregate": aggregate,
                 "labels clipped by": clip_labels,
                 "detector scale": detector_scale or "auto",
-                "device": chosen_device.type,
+                "device": devices[0].type,
             }
         )
         todo = [video for video in videos if stamp_of(video) not in done]
         if len(todo) < len(videos):
             say(f"continuing: {len(videos) - len(todo)} of {len(videos)} videos were scored before")
-        ensemble = Ensemble(members, chosen_device, chosen_engine.dtype, batch_size)
-        configs = [member.config for member in ensemble.members]
-        views = views_for(configs, frames, detector_device(chosen_device), detector_scale)
-        rule = Rule(STRATEGIES[strategy], aggregate, clip_labels)
-        _record(todo, len(videos), score_videos(todo, reader_for(views), views, ensemble, rule, workers), results)
-        aggregates = [rule.aggregate_of(picture_of(config)) for config in configs]
-        about = {
-            "models": ensemble.names,
-            "strategy": strategy,
-            "aggregate": dict(zip(ensemble.names, aggregates, strict=True)),
-        }
+        _record(todo, len(videos), scorer.score(todo), results)
+        about = {"models": list(scorer.aggregates), "strategy": strategy, "aggregate": scorer.aggregates}
         if calibration:
             about["calibration"] = {"temperature": temperature.temperature, "file": Path(calibration).name}
         summary = results.finish(videos, partial(_about, about=about, calibration=temperature))
@@ -161,14 +158,14 @@ def _keep_apart(results: Sequence[str | Path | None], inputs: Sequence[Path]) ->
 
 
 def _record(todo: Sequence[Video], total: int, scores: Iterable[VideoScore], results: Results) -> None:
-    """Write each score down as soon as it is there, under a progress bar."""
+    """Write each score down as soon as it is there, in whatever order, under a progress bar."""
     from tqdm import tqdm
 
     # The stamp is taken before the video is read: a file that changes meanwhile is scored again by a rerun.
-    stamps = [stamp_of(video) for video in todo]
+    stamps = {video.name: stamp_of(video) for video in todo}
     with tqdm(total=total, initial=total - len(todo), unit="video", disable=not todo) as bar:
-        for stamp, score in zip(stamps, scores, strict=True):
-            results.append(stamp, score)
+        for score in scores:
+            results.append(stamps[score.filename], score)
             bar.update()
 
 
@@ -240,7 +237,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="X",
         help="detector input over frame size",
     )
-    add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps")
+    add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N, mps; or several: cuda:0,cuda:1")
     add("--engine", choices=["auto", "torch", "openvino"], default="auto", help="what computes the networks on a CPU")
     add("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto", help="number format of the networks")
     add(

@@ -9,20 +9,28 @@ Result = TypeVar("Result")
 
 
 def in_batches(
-    run: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int, what: str
+    run: Callable[[Sequence[Item]], Sequence[Result]],
+    items: Sequence[Item],
+    size: int,
+    what: str,
+    constant: bool = False,
 ) -> tuple[list[Result], int]:
     """Results of `run` over consecutive batches of at most `size` items, and the batch size that worked.
 
-    When a batch does not fit into the device's memory the size is halved, a line on stderr says so, and the batch
-    is tried again; a single item that does not fit raises torch.OutOfMemoryError.
+    With `constant` every batch has `size` items: the last is filled up with its last item, of which only the first
+    result is kept. When a batch does not fit into the device's memory the size is halved, a line on stderr says so, and
+    the batch is tried again; a single item that does not fit raises torch.OutOfMemoryError.
     """
     import torch
 
     results: list[Result] = []
     while len(results) < len(items):
         batch = items[len(results) : len(results) + size]
+        wanted = len(batch)
+        if constant:
+            batch = [*batch, *[batch[-1]] * (size - wanted)]
         try:
-            results += run(batch)
+            results += run(batch)[:wanted]
             continue
         except torch.OutOfMemoryError:
             if len(batch) == 1:

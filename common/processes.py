@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 
 
@@ -15,12 +16,34 @@ def start_fork_server(preload: Sequence[str]) -> None:
     keeps what it has imported. SIGTERM and Ctrl-C are left to the parent, as in the workers, which inherit that.
     """
     multiprocessing.set_forkserver_preload(["__main__", *preload])
-    if not hasattr(signal, "sigwaitinfo"):
+    if hasattr(signal, "sigwaitinfo"):
+        with signals_blocked():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """What is started in the block does not hear SIGTERM and Ctrl-C before it has called `leave_signals_to_parent`.
+
+    Ctrl-C reaches this process when the block has ended: a worker that was told half of what to do would complain.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
         return
-    resource_tracker.ensure_running()  # it would take the signal out of the mask again
+    resource_tracker.ensure_running()  # it would take the signals out of the mask again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    forkserver.ensure_running()
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # The mask is this thread's alone: another one may be given the signal, and Python brings it here.
+    in_main = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
+    interruptions: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: interruptions.append(number)) if in_main else None
+    try:
+        yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if interruptions:
+            signal.raise_signal(signal.SIGINT)
 
 
 def leave_signals_to_parent() -> None:

@@ -37,6 +37,29 @@ def choose_device(name: str) -> tuple[torch.device, str]:
     raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps")
 
 
+def choose_devices(names: str) -> tuple[list[torch.device], str]:
+    """The devices for what `choose_device` takes, or for several such names with commas between them, and the line.
+
+    Of several none is replaced by the CPU, and all must be of one kind, since kinds differ in what they compute in the
+    last digits or in the number format. Raises UserError.
+    """
+    if "," not in names:
+        device, why = choose_device(names)
+        return [device], why
+    devices, lines = [], []
+    for name in names.split(","):
+        if name == "auto":
+            raise UserError(f"--device {names}: auto stands alone")
+        device, why = choose_device(name)
+        if device.type != torch.device(name).type:
+            raise UserError(f"--device {names}: {name} is not there ({why})")
+        devices.append(device)
+        lines.append("cpu" if device.type == "cpu" else why.removeprefix("device: "))  # whose threads are shared out
+    if len({device.type for device in devices}) > 1:
+        raise UserError(f"--device {names}: several devices must be of one kind, or labels would depend on chance")
+    return devices, f"{len(devices)} devices: {'; '.join(lines)}"
+
+
 def detector_device(device: torch.device) -> torch.device:
     """Where faces are detected when the networks run on `device`: MTCNN is written for CUDA and the CPU."""
     return torch.device("cpu") if device.type == "mps" else device

@@ -1,12 +1,13 @@
-"""Several networks, of one kind or of several, scoring the faces of a video."""
+"""Several networks, of one kind or of several, scoring the faces of one video, or of several at once."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.batching import in_batches
 from common.errors import UserError
@@ -15,6 +16,13 @@ from inference.views import TRACK_PICTURES, Sighting, picture_of
 from training.families import family_of
 from training.tools.checkpoints import Checkpoint
 from training.tools.config import NetworkConfig
+
+# A group of videos has at least so many batches of one kind, of which only the last is filled up with repeats.
+GROUP_BATCHES = 4
+
+# What networks read: for each set of them that read the same, the arrays (..., h, w, 3) uint8 of every sighting, none
+# of those that they are not shown.
+Inputs = list[list[list[np.ndarray]]]
 
 
 @dataclass
@@ -39,10 +47,12 @@ class Member:
 
 
 class Ensemble:
-    """Networks on one device in one number format; calls come from one thread at a time.
+    """Networks on one device in one number format; calls come from one thread at a time, but for those of `inputs`.
 
     `dtype` float32 runs plainly; half formats convert the networks on a GPU and use autocast on a CPU, where
-    whole networks in half precision are slower and less exact. `batch_size` None is what suits the device.
+    whole networks in half precision are slower and less exact. `batch_size` None is what suits the device. `grouped`
+    says that videos are to be scored several at once, in batches of constant size, in which a picture's score does not
+    depend on how many others there are; None: on a GPU.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Ensemble:
         dtype: torch.dtype = torch.float32,
         batch_size: int | None = None,
         apply_compression: bool = False,
+        grouped: bool | None = None,
     ):
         if device.type == "cpu" and dtype == torch.float16 and any(m.config.input == "clip" for m in members):
             raise UserError("--precision fp16: takes a CPU minutes for every clip; bf16 and fp32 do not")
@@ -63,61 +74,94 @@ class Ensemble:
             kind: batch_size or (reading.cpu_batch if device.type == "cpu" and kind in in_torch else reading.gpu_batch)
             for kind, reading in READINGS.items()
         }
+        self.grouped = device.type != "cpu" if grouped is None else grouped
+        # Not those of batches that had to shrink: what makes a group must not depend on when that was.
+        self.group_sizes = {kind: GROUP_BATCHES * size for kind, size in self.batch_sizes.items()}
         self.apply_compression = apply_compression
         self.autocast = device.type == "cpu" and dtype != torch.float32
         self.dtype = torch.float32 if self.autocast else dtype
         self.autocast_dtype = dtype
-        for member in self.members:
-            if not isinstance(member.network, nn.Module):
-                continue
-            member.network.to(device, self.dtype, memory_format=family_of(member.config).memory_format).eval()
-
-    @property
-    def names(self) -> list[str]:
-        return [member.name for member in self.members]
-
-    def probabilities(self, sightings: Sequence[Sighting]) -> np.ndarray:
-        """P(fake) of each sighting by each network: (networks, sightings) float64, NaN where it is not shown them.
-
-        Batches hold consecutive inputs, so the result depends on them and the batch size alone. Raises
-        FloatingPointError naming the networks that give anything but numbers.
-        """
-        rows = np.full((len(self.members), len(sightings)), np.nan)
-        # Networks that read the same inputs share them.
         alike: dict[tuple, list[int]] = {}
         for number, member in enumerate(self.members):
             config = member.config
             kind = picture_of(config)
             shown = (config.tracks if kind in TRACK_PICTURES else None, config.frames if kind == "clip" else None)
             alike.setdefault((kind, config.size, *shown), []).append(number)
-        for (kind, *_), chosen in alike.items():
-            config, reading = self.members[chosen[0]].config, READINGS[kind]
-            shown = [number for number, sighting in enumerate(sightings) if sighting.view.shows(config)]
-            inputs = [
-                reading.inputs(sightings[number].pictures[kind], config, self.apply_compression) for number in shown
-            ]
+            if isinstance(member.network, nn.Module):
+                member.network.to(device, self.dtype, memory_format=family_of(config).memory_format).eval()
+        # Networks that read the same inputs share them: what they read, and their numbers.
+        self.sharing = [(kind, numbers) for (kind, *_), numbers in alike.items()]
+
+    @property
+    def names(self) -> list[str]:
+        return [member.name for member in self.members]
+
+    def inputs(self, sightings: Sequence[Sighting]) -> Inputs:
+        """What the networks read of the sightings; it needs their pictures, which nothing else does."""
+        inputs = []
+        for kind, numbers in self.sharing:
+            config = self.members[numbers[0]].config
+            inputs.append(
+                [
+                    READINGS[kind].inputs(s.pictures[kind], config, self.apply_compression)
+                    if s.view.shows(config)
+                    else []
+                    for s in sightings
+                ]
+            )
+        return inputs
+
+    def fills_group(self, videos: Sequence[Inputs]) -> bool:
+        """Whether the inputs of several videos are enough to be scored together; any are if videos are not grouped."""
+        return not self.grouped or any(
+            sum(len(arrays) for arrays in chain(*shares)) >= self.group_sizes[kind]
+            for (kind, _), *shares in zip(self.sharing, *videos, strict=True)
+        )
+
+    def probabilities(self, sightings: Sequence[Sighting]) -> np.ndarray:
+        """P(fake) of each sighting by each network, as `score` gives it."""
+        return self.score(self.inputs(sightings))
+
+    @torch.inference_mode()
+    def score(self, *videos: Inputs) -> np.ndarray:
+        """P(fake) of each sighting of one or several videos, one video's after the other's, by each network:
+        (networks, sightings) float64, NaN where it is not shown them.
+
+        Batches hold consecutive inputs, so the result depends on them and the batch size alone. Raises
+        FloatingPointError naming the networks that give anything but numbers.
+        """
+        inputs = [list(chain(*shares)) for shares in zip(*videos, strict=True)]
+        outputs = []
+        for (kind, numbers), arrays in zip(self.sharing, inputs, strict=True):
             results, self.batch_sizes[kind] = in_batches(
-                lambda batch, kind=kind, chosen=chosen: self._run(batch, kind, chosen),
-                [array for arrays in inputs for array in arrays],
+                lambda batch, kind=kind, numbers=numbers: self._run(batch, kind, numbers),
+                list(chain(*arrays)),
                 self.batch_sizes[kind],
                 "classification",
+                constant=self.grouped,
             )
-            results = np.array(results, dtype=np.float64).reshape(-1, len(chosen))
-            broken = [self.names[member] for member, column in zip(chosen, results.T, strict=True) if _broken(column)]
+            outputs.append(torch.stack(results) if results else torch.zeros(0, len(numbers)))
+        rows = np.full((len(self.members), max(map(len, inputs))), np.nan)
+        # Only here does a GPU have to be done with its work.
+        for (kind, numbers), arrays, output in zip(self.sharing, inputs, outputs, strict=True):
+            results = output.cpu().double().numpy()
+            broken = [self.names[n] for n, column in zip(numbers, results.T, strict=True) if _broken(column)]
             if broken:
                 raise FloatingPointError(f"no finite output of {', '.join(broken)}; try --precision fp32")
             begin = 0
-            for number, arrays in zip(shown, inputs, strict=True):
-                rows[chosen, number] = [reading.combine(c) for c in results[begin : begin + len(arrays)].T]
-                begin += len(arrays)
+            for sighting, shown in enumerate(arrays):
+                if shown:
+                    own = results[begin : begin + len(shown)]
+                    rows[numbers, sighting] = [READINGS[kind].combine(column) for column in own.T]
+                    begin += len(shown)
         return rows
 
     @torch.inference_mode()
-    def _run(self, inputs: Sequence[np.ndarray], kind: str, chosen: Sequence[int]) -> list[list[float]]:
-        """Probabilities of one batch, per input one value for each chosen member."""
-        members = [self.members[number] for number in chosen]
+    def _run(self, inputs: Sequence[np.ndarray], kind: str, numbers: Sequence[int]) -> Tensor:
+        """Probabilities (inputs, networks) of one batch, on the device, which may still be at work on them."""
+        members = [self.members[number] for number in numbers]
         if any(isinstance(member.network, nn.Module) for member in members):
-            pixels = torch.from_numpy(np.stack(inputs)).to(self.device)
+            pixels = self._on_device(inputs)
         columns = []
         for member in members:
             if not isinstance(member.network, nn.Module):
@@ -128,7 +172,14 @@ class Ensemble:
             with torch.autocast(self.device.type, self.autocast_dtype) if self.autocast else nullcontext():
                 logits = member.network(x.contiguous(memory_format=family.memory_format))
             columns.append(family.probabilities(logits.float()))
-        return torch.stack(columns, dim=1).cpu().tolist()
+        return torch.stack(columns, dim=1)
+
+    def _on_device(self, inputs: Sequence[np.ndarray]) -> Tensor:
+        """The batch (n, ..., h, w, 3) uint8; a CUDA device fetches it itself, from memory that stays in its place."""
+        pinned = self.device.type == "cuda"
+        pixels = torch.empty(len(inputs), *inputs[0].shape, dtype=torch.uint8, pin_memory=pinned)
+        np.stack(inputs, out=pixels.numpy())
+        return pixels.to(self.device, non_blocking=pinned)
 
 
 def _broken(values: np.ndarray) -> bool:

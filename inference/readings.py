@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -67,8 +67,15 @@ def _normalized(x: Tensor, normalize: Normalize) -> Tensor:
     """Inputs (n, ..., h, w, 3) uint8 as (n, 3, ..., h, w) float32, normalised."""
     x = x.movedim(-1, 1).float() / 255
     shape = (3, *[1] * (x.ndim - 2))
-    mean, std = (torch.tensor(values, device=x.device).view(shape) for values in (normalize.mean, normalize.std))
+    mean, std = (values.view(shape) for values in _constants(normalize, x.device))
     return (x - mean) / std
+
+
+@lru_cache
+def _constants(normalize: Normalize, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (3,) on a device; copied once, since a GPU finishes all its work before a copy."""
+    with torch.inference_mode(False):
+        return torch.tensor(normalize.mean, device=device), torch.tensor(normalize.std, device=device)
 
 
 def _raw(x: Tensor, _: Normalize) -> Tensor:

@@ -115,6 +115,20 @@ def test_batches_are_consecutive():
     assert (seen, results, size) == ([[0, 1], [2, 3], [4]], [0, 2, 4, 6, 8], 2)
 
 
+def test_batches_of_constant_size_are_filled_up_even_when_they_shrink(capsys):
+    seen = []
+
+    def run(batch):
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        seen.append(list(batch))
+        return [x * 2 for x in batch]
+
+    assert in_batches(run, range(5), 6, "test", constant=True) == ([0, 2, 4, 6, 8], 3)
+    assert seen == [[0, 1, 2], [3, 4, 4]]
+    assert in_batches(run, [], 6, "test", constant=True) == ([], 6)
+
+
 def test_cpu_is_always_there():
     device, line = choose_device("cpu")
     assert device.type == "cpu" and line.startswith("device: cpu")

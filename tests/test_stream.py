@@ -35,15 +35,22 @@ class Verdict:
     """An ensemble of two networks that gives every face the same probabilities."""
 
     names = ("a", "b")
+    grouped = False
     members = tuple(SimpleNamespace(name=name, config=NetworkConfig()) for name in names)
 
     def __init__(self, *values):
         self.values = values or (0.25, 0.75)
 
-    def probabilities(self, sightings):
+    def inputs(self, sightings):
+        return [[[face] for face in sightings]]
+
+    def fills_group(self, videos):
+        return True
+
+    def score(self, *videos):
         if isinstance(self.values[0], Exception):
             raise self.values[0]
-        return np.tile(np.array(self.values)[:, None], len(sightings))
+        return np.tile(np.array(self.values)[:, None], sum(len(faces) for (faces,) in videos))
 
 
 def run(videos, read=lambda path: Frames([FRAME], [0]), eyes=None, verdict=None, workers=2, strategy=np.mean):
@@ -178,7 +185,7 @@ def test_every_track_counts_though_two_are_of_one_person():
     """Two tracks of one face, one of another: the mean over three, not over two."""
     verdict = Verdict()
     verdict.members = [SimpleNamespace(name="a", config=NetworkConfig(input="clip"))]
-    verdict.probabilities = lambda sightings: np.array([[0.2, 0.8, 0.5]])
+    verdict.score = lambda *videos: np.array([[0.2, 0.8, 0.5]])
     views = [Script((0, 0, 10, 10), (0, 0, 10, 10), (50, 50, 60, 60))]
     videos = [Video("v", Path("v"))]
     (score,) = score_videos(videos, lambda path: Frames([FRAME], [0]), views, verdict, Rule(np.max))

@@ -1,0 +1,68 @@
+"""How the videos of a run are scored: a description that can be sent anywhere, and what it becomes on a device."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from inference.devices import detector_device
+from inference.engines import Engine
+from inference.ensemble import Ensemble, Member
+from inference.strategies import STRATEGIES, Rule
+from inference.stream import Video, VideoScore, score_videos
+from inference.views import picture_of, reader_for, views_for
+from training.tools.checkpoints import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Checkpoints, the engine of their networks, and the settings of `predict_folder`; it can be pickled.
+
+    `videos`, how many are to be scored in all, decides whether it pays to convert a network.
+    """
+
+    checkpoints: Sequence[Path]
+    engine: Engine
+    frames: int
+    strategy: str
+    aggregate: str
+    clip_labels: float
+    detector_scale: float | None
+    batch_size: int | None
+    workers: int
+    videos: int
+
+    def open(self, device: torch.device, say: Callable[[str], object]) -> "Scorer":
+        """Networks and detectors on `device`; `say` is told of every checkpoint. Raises UserError."""
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # else a process of another GPU takes memory on the first as well
+        members, models = [], []
+        for path in self.checkpoints:
+            checkpoint = load_checkpoint(path)
+            say(checkpoint.describe())
+            member = Member.from_checkpoint(checkpoint)
+            members.append(self.engine.ready(member, checkpoint.sha256, self.frames, self.videos))
+            computed = self.engine.format_of(members[-1])
+            models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {computed}")
+        return Scorer(self, device, Ensemble(members, device, self.engine.dtype, self.batch_size), models)
+
+
+class Scorer:
+    """A Scoring open on a device.
+
+    `models` says of each network what decides its numbers: name, hash, engine and number format; `aggregates`, by
+    network, what is done about several people.
+    """
+
+    def __init__(self, scoring: Scoring, device: torch.device, ensemble: Ensemble, models: list[str]):
+        configs = [member.config for member in ensemble.members]
+        self.ensemble, self.models, self.workers = ensemble, models, scoring.workers
+        self.views = views_for(configs, scoring.frames, detector_device(device), scoring.detector_scale)
+        self.rule = Rule(STRATEGIES[scoring.strategy], scoring.aggregate, scoring.clip_labels)
+        aggregates = [self.rule.aggregate_of(picture_of(config)) for config in configs]
+        self.aggregates = dict(zip(ensemble.names, aggregates, strict=True))
+
+    def score(self, videos: Iterable[Video]) -> Iterator[VideoScore]:
+        """The scores of the videos, in their order, each as soon as it is there."""
+        return score_videos(videos, reader_for(self.views), self.views, self.ensemble, self.rule, self.workers)
