@@ -1,17 +1,20 @@
 """MTCNN (Zhang et al., 2016) over a batch of frames, on facenet-pytorch's networks and weights.
 
-The three networks are facenet-pytorch's; the way from frames to boxes is written for many frames at once. What costs
-most elsewhere is resizing by area, once per scale and once per candidate box. Here every resize reads one integral
-image per frame: a mean over any window is four look-ups, whatever the window's size.
+The three networks are facenet-pytorch's; the way from frames to boxes is written for one frame or many at once. What
+costs most elsewhere is resizing by area, once per scale and once per candidate box. Here every resize reads one
+integral image per frame: a mean over any window is four look-ups, whatever the window's size.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
+
+from faces.mtcnn_networks import Network, load_networks
 
 SCALE_FACTOR = 0.709
 PNET_CELL, PNET_STRIDE = 12, 2
@@ -36,15 +39,11 @@ class Mtcnn:
         device: str | torch.device = "cpu",
         factor: float = SCALE_FACTOR,
     ):
-        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-
         self.thresholds = tuple(thresholds)
         self.min_face = min_face
         self.factor = factor
         self.device = torch.device(device)
-        self.pnet, self.rnet, self.onet = (
-            network().eval().to(self.device, memory_format=torch.channels_last) for network in (PNet, RNet, ONet)
-        )
+        self.pnet, self.rnet, self.onet = load_networks(self.device)
 
     @torch.inference_mode()
     def detect(
@@ -66,23 +65,20 @@ class Mtcnn:
     def _propose(self, sums: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
         """P-Net over an image pyramid: candidate boxes (n, 4), made square, and the frame of each."""
         height, width = sums.shape[1] - 1, sums.shape[2] - 1
-        boxes, scores, offsets, image_of = [], [], [], []
-        for scale in _pyramid(min(height, width), self.min_face, self.factor):
+        found = []
+        for level, scale in enumerate(_pyramid(min(height, width), self.min_face, self.factor)):
             if PNET_CELL / scale < smallest:
                 continue
-            x = _resized(sums, int(height * scale + 1), int(width * scale + 1))
-            offset, probability = self.pnet(x)
+            offset, probability = self.pnet(_resized(sums, int(height * scale + 1), int(width * scale + 1)))
             image, row, column = (probability[:, 1] >= self.thresholds[0]).nonzero(as_tuple=True)
             score = probability[image, 1, row, column]
             cell = PNET_STRIDE * torch.stack([column, row], dim=1)
             corners = [((cell + shift).to(score.dtype) / scale).floor() for shift in (1, PNET_CELL)]
-            box = torch.cat(corners, dim=1)
-            keep = batched_nms(box, score, image, NMS_IN_SCALE)
-            boxes.append(box[keep])
-            scores.append(score[keep])
-            offsets.append(offset[image, :, row, column][keep])
-            image_of.append(image[keep])
-        boxes, scores, offsets, image_of = (torch.cat(part) for part in (boxes, scores, offsets, image_of))
+            group = image + level * len(sums)
+            found.append((torch.cat(corners, dim=1), score, offset[image, :, row, column], image, group))
+        boxes, scores, offsets, image_of, groups = (torch.cat(part) for part in zip(*found, strict=True))
+        keep = batched_nms(boxes, scores, groups, NMS_IN_SCALE)
+        boxes, scores, offsets, image_of = boxes[keep], scores[keep], offsets[keep], image_of[keep]
         keep = batched_nms(boxes, scores, image_of, NMS_BETWEEN)
         boxes, offsets, image_of = boxes[keep], offsets[keep], image_of[keep]
         # P-Net's offsets are shares of the plain side, those of the later networks of the side plus one.
@@ -132,18 +128,29 @@ def _windows(length: Tensor | int, cells: int, device: torch.device) -> tuple[Te
     return index * length // cells, ((index + 1) * length + cells - 1) // cells
 
 
-def _normalized(sums: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Window sums (n, rows, columns, 3) over windows of `rows` by `columns` pixels, as the networks' input NCHW."""
-    means = sums.float() / (rows[..., :, None] * columns[..., None, :])[..., None]
-    return ((means - 127.5) * 0.0078125).permute(0, 3, 1, 2)
+def _shares(rows: Tensor, columns: Tensor) -> Tensor:
+    """What a sum over windows of `rows` by `columns` pixels is multiplied with to be a normalised mean."""
+    return 0.0078125 / (rows[..., :, None] * columns[..., None, :])[..., None]
+
+
+def _normalized(sums: Tensor, shares: Tensor) -> Tensor:
+    """Window sums (n, rows, columns, 3) as the networks' input NCHW, (pixel - 127.5) / 128."""
+    return (sums * shares).sub_(127.5 * 0.0078125).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=64)  # the levels of a few videos' pyramids
+def _grid(height: int, width: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Windows and shares with which frames of (height, width) are resized to (rows, columns)."""
+    top, bottom = _windows(height, rows, device)
+    left, right = _windows(width, columns, device)
+    return top, bottom, left, right, _shares(bottom - top, right - left)
 
 
 def _resized(sums: Tensor, height: int, width: int) -> Tensor:
     """All frames resized by area to (height, width): (n, 3, height, width) float32, normalised, channels last."""
-    top, bottom = _windows(sums.shape[1] - 1, height, sums.device)
-    left, right = _windows(sums.shape[2] - 1, width, sums.device)
+    top, bottom, left, right, shares = _grid(sums.shape[1] - 1, sums.shape[2] - 1, height, width, sums.device)
     rows = sums.index_select(1, bottom) - sums.index_select(1, top)
-    return _normalized(rows.index_select(2, right) - rows.index_select(2, left), bottom - top, right - left)
+    return _normalized(rows.index_select(2, right) - rows.index_select(2, left), shares)
 
 
 def _cropped(sums: Tensor, boxes: Tensor, image_of: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,10 +174,10 @@ def _cropped(sums: Tensor, boxes: Tensor, image_of: Tensor, size: int) -> tuple[
         return flat.index_select(0, positions.flatten()).view(*positions.shape, 3)
 
     content = corner(row1, column1) - corner(row0, column1) - corner(row1, column0) + corner(row0, column0)
-    return boxes, image_of, _normalized(content, row1 - row0, column1 - column0)
+    return boxes, image_of, _normalized(content, _shares(row1 - row0, column1 - column0))
 
 
-def _in_parts(network: torch.nn.Module, crops: Tensor, widths: Sequence[int]) -> list[Tensor]:
+def _in_parts(network: Network, crops: Tensor, widths: Sequence[int]) -> list[Tensor]:
     """The network's outputs for any number of crops; `widths` are their columns where there is no crop at all."""
     if len(crops) == 0:
         return [crops.new_zeros(0, width) for width in widths]

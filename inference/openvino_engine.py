@@ -7,10 +7,7 @@ kept in a cache on disk; from then on it is there in a second.
 import hashlib
 import mmap
 import os
-import sys
-import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -20,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from common.files import replacing
+from common.openvino import as_model, core
 from inference.readings import READINGS
 from inference.views import picture_of
 from training.families import family_of
@@ -29,18 +27,6 @@ FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 KINDS = ("frame", "clip")  # an LSTM's states keep the batch size it was converted with
 LAYOUT = 1  # of what is cached: part of the key
 MAGIC, HEADER = "dfdc network in OpenVINO", 64  # bytes before the network, which say how long it is
-
-
-@lru_cache(1)
-def core() -> Any:
-    """OpenVINO's, or None where it is not installed."""
-    # It tells an analytics service that it was imported, to which nobody here has agreed.
-    sys.modules.setdefault("openvino_telemetry", None)
-    try:
-        import openvino
-    except ImportError:
-        return None
-    return openvino.Core()
 
 
 def has_bfloat16() -> bool:
@@ -138,19 +124,9 @@ def _as_tensor(memory: np.ndarray) -> Any:
 
 def converted(network: nn.Module, config: NetworkConfig) -> Any:
     """The network as an OpenVINO model of one picture."""
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
     shape = {"frame": (), "clip": (config.frames,)}[config.input]
     example = torch.zeros(1, *shape, config.size, config.size, 3, dtype=torch.uint8)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of tracing, about what is constant here
-        traced = torch.jit.trace(_FromPictures(network, config).eval(), example, check_trace=False)
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
-    model = frontend.convert(frontend.load(decoder))
-    model.reshape(list(example.shape))
-    return model
+    return as_model(_FromPictures(network, config), example)
 
 
 def _header(length: int) -> bytes:

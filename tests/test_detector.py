@@ -4,8 +4,10 @@ import argparse
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from faces import mtcnn_networks
 from faces.detector import (
     BOX_THRESHOLDS,
     INFERENCE_THRESHOLDS,
@@ -43,29 +45,75 @@ def test_scale_argument():
             scale_argument(text)
 
 
-def test_frames_are_shrunk_with_pils_bicubic_filter_to_truncated_sides():
+@pytest.mark.parametrize("scale", [None, 0.5, 2.0])
+def test_frames_are_shrunk_with_pils_bicubic_filter_to_truncated_sides(scale):
     frame = np.random.RandomState(0).randint(0, 256, (1081, 1921, 3), dtype=np.uint8)
-    small = shrink(frame, None)
-    assert small.shape == (356, 633, 3)
-    assert np.array_equal(small, np.asarray(Image.fromarray(frame).resize((633, 356), Image.BICUBIC)))
+    small = shrink(frame, scale)
+    width, height = {None: (633, 356), 0.5: (960, 540), 2.0: (3842, 2162)}[scale]
+    assert small.shape == (height, width, 3) and small.flags.c_contiguous
+    pils = np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC)).astype(int)
+    assert np.abs(small - pils).max() <= 2
+    assert np.mean(small != pils) < 1 / 200
     assert shrink(frame, 1.0) is frame
+
+
+def test_views_of_frames_are_shrunk_like_copies():
+    frame = np.random.RandomState(0).randint(0, 256, (360, 640, 3), dtype=np.uint8)
+    for view in (frame[..., ::-1], frame.transpose(1, 0, 2), frame[::2, 10:-10]):
+        assert np.array_equal(shrink(view, 0.5), shrink(view.copy(), 0.5))
+
+
+def boxes_in(mtcnn, frames):
+    return [np.sort(boxes, axis=0) for boxes, _, _ in mtcnn.detect(frames)]
 
 
 def test_batch_finds_what_single_frames_find(video, detector):
     frames = read_evenly(video, 8).images
-    for together, frame in zip(detector.detect(frames), frames, strict=True):
-        alone = detector.detect([frame])[0]
+    for together, frame in zip(boxes_in(detector.mtcnn, frames), frames, strict=True):
+        (alone,) = boxes_in(detector.mtcnn, [frame])
         assert len(together) == len(alone) > 0
-        assert np.abs(together.boxes - alone.boxes).max() < 0.05
+        assert np.abs(together - alone).max() < 0.05
 
 
 def test_real_batches_find_what_single_frames_find(samples, detector):
     for name in ("parity/dfdc_train_part_0/519.mp4", "test_videos/brtujopkby.mp4"):
-        frames = read_evenly(samples / name, 8).images
-        for together, frame in zip(detector.detect(frames), frames, strict=True):
-            alone = detector.detect([frame])[0]
+        frames = [shrink(frame, 0.5) for frame in read_evenly(samples / name, 8).images]
+        for together, frame in zip(boxes_in(detector.mtcnn, frames), frames, strict=True):
+            (alone,) = boxes_in(detector.mtcnn, [frame])
             assert len(together) == len(alone)
-            assert len(alone) == 0 or np.abs(together.boxes - alone.boxes).max() < 0.05
+            assert len(alone) == 0 or np.abs(together - alone).max() < 0.05
+
+
+def test_each_frame_is_looked_at_on_a_core_of_its_own(video):
+    frames = read_evenly(video, 4).images
+    found = FaceDetector().detect(frames)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one_after_another = FaceDetector()
+        assert one_after_another.pool is None
+        for side_by_side, alone in zip(found, one_after_another.detect(frames), strict=True):
+            assert np.array_equal(side_by_side.boxes, alone.boxes)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.get_num_threads() == before
+
+
+def test_openvino_and_pytorch_find_the_same(video, monkeypatch):
+    pytest.importorskip("openvino")
+    frames = read_evenly(video, 4).images
+    found = FaceDetector().detect(frames)
+    monkeypatch.setattr(mtcnn_networks, "core", lambda: None)
+    mtcnn_networks.load_networks.cache_clear()
+    try:
+        in_pytorch = FaceDetector()
+        assert isinstance(in_pytorch.mtcnn.pnet, torch.nn.Module)
+        for one, other in zip(found, in_pytorch.detect(frames), strict=True):
+            assert len(one) == len(other) > 0
+            assert np.abs(one.boxes - other.boxes).max() < 0.001
+            assert np.abs(one.scores - other.scores).max() < 1e-5
+    finally:
+        mtcnn_networks.load_networks.cache_clear()
 
 
 def test_boxes_are_in_pixels_of_the_frame_at_any_scale(video):

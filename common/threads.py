@@ -1,0 +1,25 @@
+"""Threads that share the cores by computing on one each."""
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Barrier
+
+
+def one_core_each(threads: int, name: str) -> ThreadPoolExecutor:
+    """A pool of `threads` threads in each of which PyTorch computes on one core.
+
+    Many small operations gain nothing from several cores, and wait in vain for one another where others compute too.
+    """
+    import torch
+
+    before, all_there = torch.get_num_threads(), Barrier(threads)
+
+    def compute_alone() -> None:
+        torch.get_num_threads()  # takes over the process's number, which would happen later and undo the next line
+        torch.set_num_threads(1)
+        all_there.wait()
+
+    pool = ThreadPoolExecutor(threads, name, compute_alone)
+    wait([pool.submit(int) for _ in range(threads)])
+    # Each thread has set the number for threads to come as well.
+    torch.set_num_threads(before)
+    return pool
