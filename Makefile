@@ -14,7 +14,7 @@ help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
 	@echo "make demo         sample videos, a prediction on them, and a report"
 	@echo "make demo-train   pairs of real and fake videos, a small network trained on them, its plot and its scores"
-	@echo "make bench        prediction against the published flow (BENCH_VIDEOS=folder; an hour on two cores)"
+	@echo "make bench        all figures against the published flow (BENCH_VIDEOS=folder BENCH_ROOT=data root; hours)"
 	@echo "make test         run the tests"
 	@echo "make lint         check style and format"
 	@echo "make clean        remove the environment and the demo's files"
@@ -68,10 +68,12 @@ demo-train: setup
 	@echo "Why they are so:           $(TRAINED)/report.html"
 
 BENCH_VIDEOS ?= $(DEMO)/videos
+BENCH_ROOT ?=
+BENCH_OPTIONS ?=
 
 bench: setup
 	test -d $(BENCH_VIDEOS) || $(BIN)/python -m demo.sample_videos $(BENCH_VIDEOS)
-	$(BIN)/python -m benchmarks.prediction $(BENCH_VIDEOS)
+	$(BIN)/python -m benchmarks $(BENCH_VIDEOS) $(if $(BENCH_ROOT),--root $(BENCH_ROOT)) $(BENCH_OPTIONS)
 
 test: setup
 	$(BIN)/python -m pytest

@@ -1,31 +1,30 @@
-"""Prediction against the published flow: whole videos, a network alone, detection alone, memory, time to a first label.
+"""Prediction against the published flow: whole videos, a network alone, detection alone.
 
     python -m benchmarks.prediction VIDEO_FOLDER [--networks 1 7] [--rounds 3]
 
 Both flows take turns in two processes that hold their networks, and medians count. The networks are EfficientNet-B7
-with random weights: their scores mean nothing, their speed does. Two rows show that the published flow is run fairly:
-its network against timm's own, its detection against facenet-pytorch called plainly.
+with random weights: their scores mean nothing, their speed does. That the published flow is run fairly is shown by its
+libraries: timm's own network, and facenet-pytorch's detector, called plainly.
 """
 
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
 from benchmarks import published_flow
-from benchmarks.report import add_out_option, measured_with, write_report
+from benchmarks.report import Row, add_out_option, measured_with, table, write_report
 from common.errors import Parser, UserError, positive_int, run_command
 from common.memory import keep_freed_memory
 from demo.fresh_network import write_fresh_network
-from faces.detector import FaceDetector
+from faces.detector import FaceDetector, shrink
 from inference.devices import choose_device
 from inference.engines import choose_engine
 from inference.ensemble import Ensemble, Member
@@ -33,13 +32,17 @@ from inference.inputs import find_videos
 from inference.readings import network_input
 from inference.strategies import Rule, confident_strategy
 from inference.stream import score_videos
-from inference.views import SingleFrames, reader_for, views_for
+from inference.views import Sighting, SingleFrames, reader_for, views_for
 from training.tools.checkpoints import load_checkpoint
 
 PACKAGES = ("torch", "timm", "facenet-pytorch", "opencv-python-headless", "av")
 ENCODER = "tf_efficientnet_b7_ns"
+NETWORKS = (1, 7)
 WORKERS = 2
-IMAGES = 8
+# The published flow takes minutes for a video with several B7.
+VIDEOS_OF_SEVERAL = 2
+IMAGES = {"cuda": 32, "cpu": 8}
+FRAMES_OF_A_VIDEO = 8
 
 
 class Published:
@@ -80,17 +83,29 @@ def alternately(rounds: int, **timed: Callable[[], float]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def whole_videos(folder: Path, checkpoints: Sequence[Path], rounds: int) -> dict[str, float]:
-    """Seconds for all videos of a folder, decoding to label."""
-    videos = find_videos(folder)
+def b7_checkpoints(scratch: Path, count: int) -> list[Path]:
+    """So many B7 with random weights in `scratch`; those that are there already are taken."""
+    paths = [scratch / f"b7_{seed}" for seed in range(count)]
+    for seed, path in enumerate(paths):
+        if not path.exists():
+            write_fresh_network(path, seed=seed, encoder=ENCODER, size=published_flow.SIZE)
+    return paths
+
+
+def whole_videos(folder: Path, checkpoints: Sequence[Path], rounds: int) -> Row:
+    """Videos a second, decoding to label."""
+    videos = find_videos(folder)[: None if len(checkpoints) == 1 else VIDEOS_OF_SEVERAL]
     ensemble, views = ours(checkpoints, len(videos))
     rule = Rule(confident_strategy)
     with Published(checkpoints) as published:
-        return alternately(
+        times = alternately(
             rounds,
             published=lambda: published.seconds(published_flow.time_videos, [video.path for video in videos]),
             ours=lambda: seconds(lambda: list(score_videos(videos, reader_for(views), views, ensemble, rule, WORKERS))),
         )
+    rates = {name: len(videos) / value for name, value in times.items()}
+    what = f"whole videos, {len(checkpoints)} B7 ({len(videos)} videos)"
+    return Row(f"prediction {len(checkpoints)}", what, "videos/s", **rates)
 
 
 def ours(checkpoints: Sequence[Path], videos: int) -> tuple[Ensemble, list]:
@@ -107,110 +122,85 @@ def ours(checkpoints: Sequence[Path], videos: int) -> tuple[Ensemble, list]:
     return Ensemble(members, device, engine.dtype), views
 
 
-def network_alone(folder: Path, checkpoint: Path, rounds: int) -> dict[str, float]:
-    """Seconds an image: the published flow's network, timm's own, and ours."""
-    view = SingleFrames(FaceDetector(), published_flow.FRAMES, IMAGES)
-    sightings = [s for v in find_videos(folder)[:2] for s in view.find(view.prepare(reader_for([view])(v.path)))[0]]
-    squares = [network_input(s.pictures["frame"], published_flow.SIZE) for s in sightings[:IMAGES]]
-    if not squares:
-        raise UserError(f"{folder}: no face in its first videos")
+def network_alone(folder: Path, checkpoint: Path, rounds: int) -> list[Row]:
+    """The published flow's network, timm's own, and ours: seconds an image, images a second."""
+    device, _ = choose_device("auto")
+    sightings = found_faces(folder, IMAGES["cuda" if device.type == "cuda" else "cpu"])
+    squares = [network_input(sighting.pictures["frame"], published_flow.SIZE) for sighting in sightings]
+    # The size of the network's input already: what remains is the network.
+    shown = [replace(s, pictures={"frame": square}) for s, square in zip(sightings, squares, strict=True)]
     ensemble, _ = ours([checkpoint], 1000)
     with Published([checkpoint]) as published:
         times = alternately(
             rounds,
             published=lambda: published.seconds(published_flow.time_network, squares),
-            timm=lambda: published.seconds(published_flow.time_timm, squares, ENCODER.removesuffix("_ns")),
-            ours=lambda: seconds(lambda: ensemble._run(squares, "frame", [0])),
+            plain=lambda: published.seconds(published_flow.time_timm, squares, ENCODER.removesuffix("_ns")),
+            ours=lambda: seconds(lambda: ensemble.probabilities(shown)),
         )
-    return {name: value / len(squares) for name, value in times.items()}
-
-
-def detection_alone(folder: Path, rounds: int) -> dict[str, float]:
-    """Seconds a frame at half size: the published flow's, facenet-pytorch called plainly, ours; resizing included."""
-    device, _ = choose_device("auto")
-    frames = [frame for video in find_videos(folder)[:4] for frame in published_flow.read(video.path)[:IMAGES]]
-    detector = FaceDetector(device=device, scale=0.5)
-    with Published([]) as published:
-        times = alternately(
-            rounds,
-            published=lambda: published.seconds(published_flow.time_detection, frames),
-            facenet=lambda: published.seconds(published_flow.time_facenet, frames),
-            ours=lambda: seconds(lambda: detector.detect(frames)),
-        )
-    return {name: value / len(frames) for name, value in times.items()}
-
-
-def process(folder: Path, checkpoints: Sequence[Path], *options: str) -> tuple[float, float]:
-    """Seconds and GiB at most of the whole command, imports and loading included."""
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "predict_folder.py", "--test-dir", folder, "--output", f"{scratch}/a.csv", *options]
-        command += ["--models", *checkpoints]
-        start = time.perf_counter()
-        child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            raise RuntimeError(f"predict_folder.py ended with {child.returncode}")
-        return time.perf_counter() - start, usage.ru_maxrss / 2**20
-
-
-def rows_of(folder: Path, networks: Sequence[int], rounds: int) -> dict[str, dict[str, float]]:
-    """All figures by what they are of: seconds (and GiB) by flow."""
-    count = len(find_videos(folder))
-    with tempfile.TemporaryDirectory() as scratch:
-        os.environ["XDG_CACHE_HOME"] = scratch  # where converted networks go, here and in the commands
-        checkpoints = [Path(scratch) / f"b7_{seed}" for seed in range(max(networks))]
-        for seed, path in enumerate(checkpoints):
-            write_fresh_network(path, seed=seed, encoder=ENCODER, size=published_flow.SIZE)
-        # Processes first: what a process takes at most is never told to be less than what its parent held then.
-        rows = {}
-        for number in networks:
-            process(folder, checkpoints[:number])  # converts the networks
-            took, peak = process(folder, checkpoints[:number])
-            rows[f"the command, {number} B7, all {count} videos, second run"] = {"ours": took, "GiB": peak}
-        took, peak = process(folder, checkpoints[:1], "--limit", "1")
-        rows["start to first label, 1 B7, second run"] = {"ours": took, "GiB": peak}
-        rows["B7 alone, an image"] = network_alone(folder, checkpoints[0], rounds)
-        rows["detection at half size, a frame"] = detection_alone(folder, rounds)
-        for number in networks:
-            times = whole_videos(folder, checkpoints[:number], rounds if number == 1 else 1)
-            rows[f"whole videos, {number} B7, a video"] = {name: value / count for name, value in times.items()}
-    return rows
-
-
-def report(folder: Path, rows: dict[str, dict[str, float]]) -> str:
-    _, engine = choose_engine("auto", "auto", choose_device("auto")[0])
-    lines = [
-        f"# Prediction of the {len(find_videos(folder))} videos of {folder.name}",
-        "",
-        f"{measured_with(PACKAGES)}, {torch.get_num_threads()} threads; {engine}",
-        "",
-        "| what | published flow, s | library called plainly, s | ours, s | times faster | GiB at most |",
-        "|---|---|---|---|---|---|",
+    apiece = {name: value / len(squares) for name, value in times.items()}
+    rates = {name: 1 / value for name, value in apiece.items()}
+    return [
+        Row("network", "B7 alone, an image", "s", **apiece),
+        Row("network rate", "B7 alone", "images/s", **rates),
     ]
-    for what, row in rows.items():
-        plain = row.get("timm", row.get("facenet"))
-        ratio = row["published"] / row["ours"] if "published" in row else None
-        cells = (row.get("published"), plain, row["ours"])
-        shown = [f"{value:.3f}" if value is not None else "" for value in cells]
-        shown += [f"{ratio:.1f}" if ratio else "", f"{row['GiB']:.2f}" if "GiB" in row else ""]
-        lines.append(f"| {what} | {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
+
+
+def found_faces(folder: Path, count: int) -> list[Sighting]:
+    """`count` faces of the first videos that have some, some of them repeated if there are fewer."""
+    view = SingleFrames(FaceDetector(), published_flow.FRAMES, count)
+    found: list[Sighting] = []
+    for video in find_videos(folder):
+        found += view.find(view.prepare(reader_for([view])(video.path)))[0]
+        if len(found) >= count:
+            return found[:count]
+    if not found:
+        raise UserError(f"{folder}: no face in its videos")
+    return (found * count)[:count]
+
+
+def detection_alone(folder: Path, rounds: int) -> list[Row]:
+    """Seconds a frame: the published flow's, facenet-pytorch called plainly, ours; with and without the resizing."""
+    device, _ = choose_device("auto")
+    large = [f for video in find_videos(folder)[:4] for f in published_flow.read(video.path)[:FRAMES_OF_A_VIDEO]]
+    small = [shrink(frame, 0.5) for frame in large]
+    rows = []
+    for key, what, frames, divisor in (
+        ("detection", "detection at half size, resizing included, a frame", large, 2),
+        ("small detection", "detection alone, on the same frames of half size, a frame", small, 1),
+    ):
+        detector = FaceDetector(device=device, scale=1 / divisor)
+        with Published([]) as published:
+            times = alternately(
+                rounds,
+                published=lambda p=published, f=frames, d=divisor: p.seconds(published_flow.time_detection, f, d),
+                plain=lambda p=published, f=frames, d=divisor: p.seconds(published_flow.time_facenet, f, d),
+                ours=lambda f=frames, detector=detector: seconds(lambda: detector.detect(f)),
+            )
+        rows.append(Row(key, what, "s", **{name: value / len(frames) for name, value in times.items()}))
+    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="benchmarks.prediction", description="Prediction against the published flow.")
     parser.add_argument("videos", type=Path, metavar="VIDEO_FOLDER")
     parser.add_argument(
-        "--networks", type=positive_int, nargs="+", default=[1, 7], metavar="N", help="ensembles of N B7"
+        "--networks", type=positive_int, nargs="+", default=NETWORKS, metavar="N", help="ensembles of N B7"
     )
     parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="the median of N rounds counts")
     add_out_option(parser)
     options = parser.parse_args(argv)
-    folder = options.videos.resolve()
+    folder, rounds = options.videos.resolve(), options.rounds
     keep_freed_memory()
-    rows = rows_of(folder, options.networks, options.rounds)
-    write_report(options.out, f"prediction-{folder.name}", report(folder, rows), rows)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XDG_CACHE_HOME"] = scratch  # where converted networks go
+        checkpoints = b7_checkpoints(Path(scratch), max(options.networks))
+        rows = [*network_alone(folder, checkpoints[0], rounds), *detection_alone(folder, rounds)]
+        rows += [whole_videos(folder, checkpoints[:number], rounds) for number in options.networks]
+    records = [row.record() for row in rows]
+    _, engine = choose_engine("auto", "auto", choose_device("auto")[0])
+    measured = f"{measured_with(PACKAGES)}, {torch.get_num_threads()} threads; {engine}"
+    text = f"# Prediction of the videos of {folder.name}\n\n{measured}\n\n{table(records)}"
+    write_report(options.out, f"prediction-{folder.name}", text, records)
     return 0
 
 

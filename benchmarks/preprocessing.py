@@ -20,11 +20,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.cost import REPOSITORY
 from benchmarks.report import add_out_option, measured_with, write_report
 from common.errors import Parser, positive_int, run_command
 from preprocessing.data_root import METADATA, read_data_root
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "facenet-pytorch", "opencv-python-headless", "av", "numpy", "scikit-image")
 
 

@@ -45,14 +45,18 @@ def read(path: Path) -> list[np.ndarray]:
     return frames
 
 
-def faces(frames: Sequence[np.ndarray], detector: MTCNN) -> list[np.ndarray]:
-    """Crops of all faces, with a third of their size around them."""
+def shrunk(frame: np.ndarray, divisor: int) -> Image.Image:
+    image = Image.fromarray(frame)
+    return image if divisor == 1 else image.resize([side // divisor for side in image.size])
+
+
+def faces(frames: Sequence[np.ndarray], detector: MTCNN, divisor: int = 2) -> list[np.ndarray]:
+    """Crops of all faces, with a third of their size around them, found in frames of 1 / `divisor` of their size."""
     crops = []
     for frame in frames:
-        image = Image.fromarray(frame)
-        boxes, _ = detector.detect(image.resize([side // 2 for side in image.size]), landmarks=False)
+        boxes, _ = detector.detect(shrunk(frame, divisor), landmarks=False)
         for box in () if boxes is None else boxes:
-            xmin, ymin, xmax, ymax = (int(side * 2) for side in box)
+            xmin, ymin, xmax, ymax = (int(side * divisor) for side in box)
             w, h = (xmax - xmin) // 3, (ymax - ymin) // 3
             crops.append(frame[max(ymin - h, 0) : ymax + h, max(xmin - w, 0) : xmax + w])
     return [crop for crop in crops if crop.size][:MOST_FACES]
@@ -140,19 +144,13 @@ def time_timm(crops: Sequence[np.ndarray], name: str) -> float:
     return _timed(lambda: _held[name](x))
 
 
-def time_detection(frames: Sequence[np.ndarray]) -> float:
-    return _timed(lambda: faces(frames, _held["detector"]))
+def time_detection(frames: Sequence[np.ndarray], divisor: int) -> float:
+    return _timed(lambda: faces(frames, _held["detector"], divisor))
 
 
-def time_facenet(frames: Sequence[np.ndarray]) -> float:
-    """The library called plainly on frames of half size."""
-
-    def plainly() -> None:
-        for frame in frames:
-            half = Image.fromarray(frame).resize((frame.shape[1] // 2, frame.shape[0] // 2))
-            _held["detector"].detect(half, landmarks=False)
-
-    return _timed(plainly)
+def time_facenet(frames: Sequence[np.ndarray], divisor: int) -> float:
+    """The library called plainly on frames of 1 / `divisor` of their size."""
+    return _timed(lambda: [_held["detector"].detect(shrunk(frame, divisor), landmarks=False) for frame in frames])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Preprocessing of ten times as many and of longer videos: throughput and the memory of the workers.
+"""Ten times as many videos, and longer ones: throughput and memory.
 
     python -m benchmarks.scaling [--out benchmarks/results]
 
-The videos are generated: 100 and 1,000 short ones, and one of 1920x1080 at two lengths. Prints a table and writes it as
-<out>/scaling.md and .json. Linux only: memory is read from /proc.
+The command preprocesses generated videos, 100 and 1,000 short ones, and one of 1920x1080 at two lengths; prints a table
+and writes it as <out>/scaling.md and .json. Linux only: the workers' memory is read from /proc. What 40 and 400 videos
+cost in prediction is measured by `python -m benchmarks`.
 """
 
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,8 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.preprocessing import REPOSITORY
-from benchmarks.report import add_out_option, write_report
+from benchmarks.cost import REPOSITORY, cost_of
+from benchmarks.report import Row, add_out_option, write_report
+from benchmarks.starting import predicting
 from common.errors import Parser, run_command
 from common.ffmpeg import ffmpeg_executable
 from demo.sample_videos import make_sample_root
@@ -26,6 +29,7 @@ PAIR = ("004", "519")
 POLL_S = 0.1
 # Time that does not depend on the number of videos is what this few take.
 FEW = 4
+PREDICTED = (40, 400)
 
 
 def multiplied(source: Path, target: Path, pairs: int) -> Path:
@@ -83,6 +87,35 @@ def long_video(source: Path, target: Path, times: int) -> Path:
         subprocess.run(command, check=True)
     shutil.copy(source / "dfdc_train_part_0" / "metadata.json", part)
     return target
+
+
+def predicted(scratch: Path, rounds: int, counts: Sequence[int] = PREDICTED) -> list[Row]:
+    """What a video costs among many against among few, with a small network; the time of FEW videos is taken off."""
+    from demo.fresh_network import write_fresh_network
+
+    make_sample_root(scratch / "short", seconds=0.6, width=480, height=270, videos=PAIR)
+    originals = sorted((scratch / "short").rglob("*.mp4"))
+    network = scratch / "small_network"
+    write_fresh_network(network, encoder="mobilenetv3_small_050", size=96)
+    costs = {count: [] for count in (FEW, *counts)}
+    for count in costs:
+        (scratch / f"many_{count}").mkdir()
+        for index in range(count):
+            (scratch / f"many_{count}" / f"{index:04d}.mp4").symlink_to(originals[index % len(originals)])
+    for _ in range(rounds):
+        for count, measured in costs.items():
+            measured.append(cost_of(predicting(scratch / f"many_{count}", [network], scratch / "many.csv")))
+    seconds = {count: statistics.median(cost.seconds for cost in measured) for count, measured in costs.items()}
+    memory = {count: statistics.median(cost.gib for cost in measured) for count, measured in costs.items()}
+    each = {count: (seconds[count] - seconds[FEW]) / (count - FEW) for count in counts}
+    fewer, more = counts
+    off = f"the {seconds[FEW]:.1f} s of {FEW} videos taken off"
+    return [
+        *(Row("a video of many", f"the command, a small network, a video of {n}, {off}", "s", each[n]) for n in counts),
+        Row("cost of many", f"a video of {more} over a video of {fewer}", "times", each[more] / each[fewer]),
+        *(Row("most of many", f"the command, a small network, {n} videos, at most", "GiB", memory[n]) for n in counts),
+        Row("memory of many", f"memory with {more} videos over {fewer}", "times", memory[more] / memory[fewer]),
+    ]
 
 
 def _figures(videos: int, seconds: float, memory: float, rate: float) -> dict[str, float]:

@@ -42,6 +42,9 @@ VARIANTS = (
     Variant("O1 bf16, channels last, compiled", "O1", "bf16", channels_last=True, compile=True),
 )
 BASE = "plain autocast fp16"
+# What a CPU does natively; as published it trains in fp32.
+ON_CPU = tuple(v for v in VARIANTS if v.amp_dtype != "fp16" and not v.compile)
+BASE_ON_CPU = "O0, fp32"
 
 
 def measure(variant: Variant, encoder: str, size: int, batch_size: int, steps: int) -> dict[str, float]:
@@ -85,14 +88,16 @@ def measure(variant: Variant, encoder: str, size: int, batch_size: int, steps: i
     return {"crops/s": batch_size / statistics.median(seconds[WARM_UP:]), "GiB": peak, "loss": last}
 
 
-def run(encoder: str, size: int, batch_sizes: Sequence[int], steps: int) -> list[dict]:
+def run(
+    encoder: str, size: int, batch_sizes: Sequence[int], steps: int, variants: Sequence[Variant] = VARIANTS
+) -> list[dict]:
     """A row for every variant and batch size; a batch that does not fit is left out, and larger ones not tried."""
     import gc
 
     import torch
 
     rows = []
-    for variant in VARIANTS:
+    for variant in variants:
         sizes = sorted(batch_sizes)
         if len(sizes) == 1 and torch.cuda.is_available():
             sizes = (sizes[0] * 2**k for k in count())

@@ -74,6 +74,20 @@ def test_frames_are_those_opencv_decodes_in_every_format(video, tmp_path, name):
         frames = dict(file.frames(range(1, len(expected), 6)))
     assert list(frames) == list(range(1, len(expected), 6))
     assert all(np.array_equal(frame, expected[index]) for index, frame in frames.items())
+    with VideoFile(path, rgb=True) as file:
+        assert all(np.array_equal(image, frames[index][..., ::-1]) for index, image in file.frames(frames))
+
+
+def test_frames_in_rgb_are_the_same_to_the_last_bit(video, tmp_path):
+    sizes = [("mpeg4", (64, 47)), ("mpeg4", (63, 46)), ("mpeg4", (18, 17)), ("libx264", (64, 46))]
+    for codec, (width, height) in sizes:
+        path = tmp_path / f"{codec} {width}x{height}.mkv"
+        ffmpeg("-i", video, "-vf", f"scale={width}:{height}", "-c:v", codec, "-pix_fmt", "yuv420p", path)
+        expected = decoded_by_opencv(path)
+        with VideoFile(path, rgb=True) as file:
+            for index, frame in file.frames([0, 20, 40]):
+                assert frame.shape == (height, width, 3) and frame.flags.c_contiguous
+                assert np.array_equal(frame, expected[index][..., ::-1])
 
 
 def test_frames_of_real_videos_are_those_opencv_decodes(samples):

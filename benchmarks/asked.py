@@ -1,0 +1,34 @@
+"""What is asked of the figures, by the key of their row; whether it is there is computed from them."""
+
+from dataclasses import dataclass
+
+# The published flow must be as fast as its libraries called plainly, or the comparison would flatter ours.
+FAIR = 0.15
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Bounds, both included, of a row's `of`: `ratio` or `ours`, in the row's unit."""
+
+    of: str
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, value: float) -> bool:
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        what = "ratio " if self.of == "ratio" else ""
+        if self.low is None or self.high is None:
+            return f"{what}at most {self.high:g}" if self.low is None else f"{what}at least {self.low:g}"
+        return f"{what}{self.low:g} to {self.high:g}"
+
+
+ASKED = {
+    "detection": Asked("ratio", low=3),
+    "small detection": Asked("ratio", low=3),
+    "opening": Asked("ours", high=3),
+    "cost of many": Asked("ours", low=0.95, high=1.05),
+    "memory of many": Asked("ours", low=0.95, high=1.05),
+    "label exactness": Asked("ours", high=0.005),
+}
