@@ -14,6 +14,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.memory import keep_freed_memory
+from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
 from faces.detector import scale_argument
 from inference.details import read_details
@@ -256,6 +257,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parse_arguments(argv))
     keep_freed_memory()
+    wait_without_spinning()
     strict = options.pop("strict")
     try:
         summary = predict_folder(**options)

@@ -1,5 +1,6 @@
-"""Threads that share the cores by computing on one each."""
+"""Threads that share the cores: on one each, and without taking them while they wait."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 
@@ -23,3 +24,11 @@ def one_core_each(threads: int, name: str) -> ThreadPoolExecutor:
     # Each thread has set the number for threads to come as well.
     torch.set_num_threads(before)
     return pool
+
+
+def wait_without_spinning() -> None:
+    """Let PyTorch's threads sleep while they wait for one another; before torch is imported.
+
+    Threads that wait by spinning take the cores from those that decode, detect or load crops.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

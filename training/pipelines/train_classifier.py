@@ -18,6 +18,7 @@ from pathlib import Path
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.files import held, replacing
 from common.memory import keep_freed_memory
+from common.threads import wait_without_spinning
 
 PUBLISHED_WORKERS = 6
 FIRST_ROWS = 10  # of a table; if none of their files is there, it is the table of something else
@@ -314,9 +315,7 @@ def _smoothing(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     keep_freed_memory()
-    # Read when torch is imported. Threads that wait by spinning take the cores from the processes that load crops: on
-    # two cores a step took ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_without_spinning()  # on two cores a step took ten times as long
     return train(options)
 
 
