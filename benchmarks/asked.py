@@ -25,10 +25,22 @@ class Asked:
 
 
 ASKED = {
+    "prediction 1": Asked("ratio", low=6),
+    "prediction 7": Asked("ratio", low=8),
+    "network": Asked("ratio", low=9),
+    "network rate on a GPU": Asked("ours", low=1500),
     "detection": Asked("ratio", low=3),
     "small detection": Asked("ratio", low=3),
+    "command memory 1": Asked("ours", high=2),
+    "command memory 7": Asked("ours", high=4),
+    "first label": Asked("ours", high=12),
     "opening": Asked("ours", high=3),
     "cost of many": Asked("ours", low=0.95, high=1.05),
     "memory of many": Asked("ours", low=0.95, high=1.05),
     "label exactness": Asked("ours", high=0.005),
+    "label exactness in int8": Asked("ours", high=0.02),
+    "preprocessing scale 0.5": Asked("ratio", low=5),
+    "preprocessing auto": Asked("ratio", low=6),
+    "crops": Asked("ours", high=2),
+    "difference": Asked("ours", low=3),
 }

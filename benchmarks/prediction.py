@@ -141,7 +141,7 @@ def network_alone(folder: Path, checkpoint: Path, rounds: int) -> list[Row]:
     rates = {name: 1 / value for name, value in apiece.items()}
     return [
         Row("network", "B7 alone, an image", "s", **apiece),
-        Row("network rate", "B7 alone", "images/s", **rates),
+        Row("network rate on a GPU" if device.type == "cuda" else "network rate", "B7 alone", "images/s", **rates),
     ]
 
 

@@ -103,7 +103,9 @@ def exactness(bench: Bench) -> list[Row]:
     (path,) = out.glob("*.json")
     rows = []
     for name, gaps in _differences(json.loads(path.read_text())):
-        key = "label exactness" if name.endswith("labels") else "exactness"
+        key = "exactness"
+        if name.endswith(("confident labels", "mean labels")):
+            key = "label exactness in int8" if "int8" in name else "label exactness"
         rows.append(Row(key, f"{name}: largest difference from 32 bits", "P(fake)", gaps["largest"]))
         rows.append(Row("exactness", f"{name}: mean difference from 32 bits", "P(fake)", gaps["mean"]))
     return rows
@@ -126,7 +128,7 @@ def preprocessing(bench: Bench) -> list[Row]:
     figures = {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
     published, decoding = figures["published flow"], figures["decoding alone"]
     rows = [
-        Row("preprocessing", f"preprocessing of {root.name}, {name}", "s", figures[f"ours, {name}"], published)
+        Row(f"preprocessing {name}", f"preprocessing of {root.name}, {name}", "s", figures[f"ours, {name}"], published)
         for name in ("scale 0.5", "auto")
     ]
     ssim = figures["scikit-image / our difference"]

@@ -52,7 +52,12 @@ def whole_command(folder: Path, videos: int, checkpoints: Sequence[Path], scratc
     later = [cost_of(command, XDG_CACHE_HOME=cache) for _ in range(rounds if number == 1 else 1)]
     rows.append(Row("command", f"{what}, second run", "s", statistics.median(cost.seconds for cost in later)))
     rows.append(
-        Row("command memory", f"{what}, second run, at most", "GiB", statistics.median(cost.gib for cost in later))
+        Row(
+            f"command memory {number}",
+            f"{what}, second run, at most",
+            "GiB",
+            statistics.median(cost.gib for cost in later),
+        )
     )
     if number == 1:
         command = predicting(folder, checkpoints, output, "--limit", "1")
