@@ -39,8 +39,8 @@ PACKAGES = ("torch", "timm", "facenet-pytorch", "opencv-python-headless", "av")
 ENCODER = "tf_efficientnet_b7_ns"
 NETWORKS = (1, 7)
 WORKERS = 2
-# The published flow takes minutes for a video with several B7.
-VIDEOS_OF_SEVERAL = 2
+# The published flow takes three minutes for a video with seven B7.
+VIDEOS_OF_SEVERAL = 1
 IMAGES = {"cuda": 32, "cpu": 8}
 FRAMES_OF_A_VIDEO = 8
 
