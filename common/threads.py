@@ -1,29 +1,24 @@
-"""Threads that share the cores: on one each, and without taking them while they wait."""
+"""Threads that leave the cores to others: one that computes on a single core, and waiting without spinning."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Barrier
+from concurrent.futures import ThreadPoolExecutor
 
 
-def one_core_each(threads: int, name: str) -> ThreadPoolExecutor:
-    """A pool of `threads` threads in each of which PyTorch computes on one core.
-
-    Many small operations gain nothing from several cores, and wait in vain for one another where others compute too.
-    """
+def thread_on_one_core(name: str) -> ThreadPoolExecutor:
+    """A thread in which PyTorch computes on one core, for many small operations."""
     import torch
 
-    before, all_there = torch.get_num_threads(), Barrier(threads)
+    before = torch.get_num_threads()
 
     def compute_alone() -> None:
         torch.get_num_threads()  # takes over the process's number, which would happen later and undo the next line
         torch.set_num_threads(1)
-        all_there.wait()
 
-    pool = ThreadPoolExecutor(threads, name, compute_alone)
-    wait([pool.submit(int) for _ in range(threads)])
-    # Each thread has set the number for threads to come as well.
+    thread = ThreadPoolExecutor(1, name, compute_alone)
+    thread.submit(int).result()
+    # It has set the number for threads to come as well.
     torch.set_num_threads(before)
-    return pool
+    return thread
 
 
 def wait_without_spinning() -> None:

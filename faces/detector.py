@@ -1,16 +1,15 @@
 """MTCNN face detection on the frames of a video, at an input size that depends on the video's size."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.batching import in_batches
-from common.threads import one_core_each
+from common.threads import thread_on_one_core
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +25,6 @@ LARGEST_SCALE = 8
 SMALL_IN_CROP = 5
 # Pixels of one batch on a GPU; the bound is memory, about 40 bytes a pixel in P-Net's first layers.
 BATCH_PIXELS = 32 * 960 * 544
-# Frames looked at side by side on a CPU, a core each; every one of them takes up to 100 MB.
-MOST_THREADS = 8
 
 
 @dataclass
@@ -105,12 +102,14 @@ class FaceDetector:
         import torch
 
         from faces.mtcnn import SCALE_FACTOR, Mtcnn
+        from faces.mtcnn_networks import in_openvino
 
         self.scale = scale
         self.mtcnn = Mtcnn(thresholds, MIN_FACE, device, pyramid_factor or SCALE_FACTOR)
         self.batch_pixels = BATCH_PIXELS
-        threads = min(torch.get_num_threads(), MOST_THREADS) if self.mtcnn.device.type == "cpu" else 1
-        self.pool = one_core_each(threads, "detect") if threads > 1 else None
+        # What is done between OpenVINO's networks is too little for several cores.
+        alone = in_openvino(self.mtcnn.device) and torch.get_num_threads() > 1
+        self.thread = thread_on_one_core("detect") if alone else None
 
     def largest_in_crop(self, crop: np.ndarray) -> Detections:
         """Faces of one RGB crop that a face nearly fills, seen at its own size.
@@ -128,32 +127,45 @@ class FaceDetector:
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[Detections]:
         """Faces of each RGB frame (h, w, 3) uint8."""
-        each = self.pool.map if self.pool else map
-        inputs = list(each(partial(shrink, scale=self.scale), frames))
-        return self.detect_shrunk(inputs, [frame.shape[:2] for frame in frames])
+        return self.detect_shrunk((shrink(frame, self.scale) for frame in frames), [f.shape[:2] for f in frames])
 
-    def detect_shrunk(self, inputs: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def detect_shrunk(self, inputs: Iterable[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """The same from frames that `shrink` made small elsewhere; `sizes` are the (height, width) before it."""
-        if self.mtcnn.device.type == "cpu":
-            each = self.pool.map if self.pool else map
-            found = [detections for (detections,) in each(self._detect_alike, ([small] for small in inputs))]
-        else:
-            found = [d for _, alike in groupby(inputs, key=np.shape) for d in self._detect_alike(list(alike))]
-        return [
-            _to_frame(detections, small.shape[:2], size, self.scale)
-            for detections, small, size in zip(found, inputs, sizes, strict=True)
-        ]
+        found = self.thread.submit(self._found, inputs).result() if self.thread else self._found(inputs)
+        return [_to_frame(*each, size, self.scale) for each, size in zip(found, sizes, strict=True)]
 
-    def _detect_alike(self, inputs: Sequence[np.ndarray]) -> list[Detections]:
-        """Faces of frames of one size, in batches."""
-        height, width = inputs[0].shape[:2]
-        if min(height, width) < MIN_FACE:
-            return [NO_FACES] * len(inputs)
-        size = max(self.batch_pixels // (height * width), 1)
-        found, size_used = in_batches(self._detect_batch, inputs, size, "face detection")
-        if size_used < size:
-            self.batch_pixels = size_used * height * width
-        return found
+    def _found(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
+        """The faces of each frame, and its height and width."""
+        in_turn = self._in_batches if self.mtcnn.device.type == "cuda" else self._one_by_one
+        return in_turn(inputs)
+
+    def _one_by_one(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
+        shapes: list[tuple[int, int]] = []
+
+        def large_enough() -> Iterator[list[np.ndarray]]:
+            for frame in inputs:
+                shapes.append(frame.shape[:2])
+                if min(shapes[-1]) >= MIN_FACE:
+                    yield [frame]
+
+        found = [_largest_first(Detections(*faces)) for (faces,) in self.mtcnn.detect_each(large_enough())]
+        each = iter(found)
+        return [(next(each) if min(shape) >= MIN_FACE else NO_FACES, shape) for shape in shapes]
+
+    def _in_batches(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
+        """Neighbours of one size share a batch."""
+        results: list[tuple[Detections, tuple[int, int]]] = []
+        for shape, group in groupby(inputs, key=lambda frame: frame.shape[:2]):
+            alike, pixels = list(group), shape[0] * shape[1]
+            if min(shape) < MIN_FACE:
+                found = [NO_FACES] * len(alike)
+            else:
+                size = max(self.batch_pixels // pixels, 1)
+                found, size_used = in_batches(self._detect_batch, alike, size, "face detection")
+                if size_used < size:
+                    self.batch_pixels = size_used * pixels
+            results += [(detections, shape) for detections in found]
+        return results
 
     def _detect_batch(self, inputs: Sequence[np.ndarray]) -> list[Detections]:
         return [_largest_first(Detections(*found)) for found in self.mtcnn.detect(inputs)]

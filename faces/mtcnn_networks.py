@@ -1,59 +1,94 @@
 """MTCNN's three networks with facenet-pytorch's weights, computed by PyTorch or, on a CPU, by OpenVINO if it is there.
 
-Both give the same numbers to 1e-6: boxes are as exact as the network inputs they are made from.
+Both give the same numbers to 1e-6: boxes are as exact as the network inputs they are made from. OpenVINO computes in
+threads of its own, each input on one core, while the caller prepares other inputs.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
-from threading import local
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from common.openvino import as_model, core
+from common.openvino import SHARING, as_model, core
 
-# From inputs (n, 3, h, w) float32, channels last, to a tensor for each of the network's outputs.
-Network = Callable[[Tensor], tuple[Tensor, ...]]
 # Sides of the inputs of P-Net (any), R-Net and O-Net.
 SIDES = (-1, 24, 48)
 
 
+# Waits for the outputs of a network, a tensor each.
+Outputs = Callable[[], tuple[Tensor, ...]]
+
+
+class Network(Protocol):
+    """From an input (n, 4, h, w) float32, channels last, of which three count, to a tensor for each output."""
+
+    def start(self, x: Tensor) -> Outputs:
+        """Begin to compute."""
+
+
+def in_openvino(device: torch.device) -> bool:
+    """Whether OpenVINO computes the networks on a device."""
+    return device.type == "cpu" and core() is not None
+
+
 @lru_cache
 def load_networks(device: torch.device) -> tuple[Network, Network, Network]:
-    """P-Net, R-Net and O-Net on a device. They may be called from several threads at once."""
+    """P-Net, R-Net and O-Net on a device; one set for all that detect there."""
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
-    networks = [network().eval() for network in (PNet, RNet, ONet)]
-    if device.type == "cpu" and core() is not None:
-        return tuple(_OpenVinoNetwork(network, side) for network, side in zip(networks, SIDES, strict=True))
-    return tuple(network.to(device, memory_format=torch.channels_last) for network in networks)
+    networks = [_of_four_channels(network()).eval() for network in (PNet, RNet, ONet)]
+    if in_openvino(device):
+        return tuple(_InOpenVino(network, side) for network, side in zip(networks, SIDES, strict=True))
+    return tuple(_InPyTorch(network.to(device, memory_format=torch.channels_last)) for network in networks)
 
 
-class _OpenVinoNetwork:
-    """A network that is computed on one core at a time for each thread that calls it."""
+def _of_four_channels(network: nn.Module) -> nn.Module:
+    """The network with a fourth channel in its input that changes nothing."""
+    weight = network.conv1.weight.detach()
+    network.conv1.weight = nn.Parameter(torch.cat([weight, torch.zeros_like(weight[:, :1])], dim=1))
+    return network
 
+
+class _InPyTorch:
+    def __init__(self, network: nn.Module):
+        self.network = network
+
+    def start(self, x: Tensor) -> Outputs:
+        outputs = self.network(x)
+        return lambda: outputs
+
+
+class _InOpenVino:
     def __init__(self, network: nn.Module, side: int):
         from openvino import Layout
         from openvino.preprocess import PrePostProcessor
 
-        model = as_model(network, torch.zeros(1, 3, max(side, 12), max(side, 12)), (-1, 3, side, side))
+        model = as_model(network, torch.zeros(1, 4, max(side, 12), max(side, 12)), (-1, 4, side, side))
         ends = PrePostProcessor(model)
         ends.input().tensor().set_layout(Layout("NHWC"))
         ends.input().model().set_layout(Layout("NCHW"))
         threads = torch.get_num_threads()
-        # A device may have a default of its own that is less exact.
+        # A CPU may have a default of its own that is less exact.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
-        self.compiled = core().compile_model(ends.build(), "CPU", options)
-        self.own = local()
+        self.compiled = core().compile_model(ends.build(), "CPU", options | SHARING)
+        self.idle: list[Any] = []
 
-    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        request = self._request()
-        request.infer([x.permute(0, 2, 3, 1).contiguous().numpy()], share_inputs=True)
-        outputs = range(len(self.compiled.outputs))
-        return tuple(torch.from_numpy(request.get_output_tensor(index).data.copy()) for index in outputs)
+    def start(self, x: Tensor) -> Outputs:
+        from openvino import Tensor as Shared
 
-    def _request(self) -> Any:
-        if not hasattr(self.own, "request"):
-            self.own.request = self.compiled.create_infer_request()
-        return self.own.request
+        pixels = x.permute(0, 2, 3, 1).contiguous().numpy()
+        request = self.idle.pop() if self.idle else self.compiled.create_infer_request()
+        request.set_input_tensor(Shared(pixels, shared_memory=True))
+        request.start_async()
+
+        def outputs() -> tuple[Tensor, ...]:
+            request.wait()
+            count = len(self.compiled.outputs)
+            found = tuple(torch.from_numpy(request.get_output_tensor(place).data.copy()) for place in range(count))
+            assert pixels is not None  # it must last until here
+            self.idle.append(request)
+            return found
+
+        return outputs

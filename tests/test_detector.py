@@ -84,19 +84,24 @@ def test_real_batches_find_what_single_frames_find(samples, detector):
             assert len(alone) == 0 or np.abs(together - alone).max() < 0.05
 
 
-def test_each_frame_is_looked_at_on_a_core_of_its_own(video):
-    frames = read_evenly(video, 4).images
-    found = FaceDetector().detect(frames)
+def test_detecting_leaves_the_threads_of_others_as_they_are(video):
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        one_after_another = FaceDetector()
-        assert one_after_another.pool is None
-        for side_by_side, alone in zip(found, one_after_another.detect(frames), strict=True):
-            assert np.array_equal(side_by_side.boxes, alone.boxes)
-    finally:
-        torch.set_num_threads(before)
+    detector = FaceDetector()
     assert torch.get_num_threads() == before
+    if detector.thread:
+        assert detector.thread.submit(torch.get_num_threads).result() == 1
+    detector.detect(read_evenly(video, 2).images)
+    assert torch.get_num_threads() == before
+
+
+def test_frames_in_flight_do_not_mix(video, detector):
+    frames = read_evenly(video, 6).images
+    empty, small = np.full_like(frames[0], 127), np.zeros((9, 9, 3), np.uint8)
+    mixed = [empty, frames[0], small, frames[1], empty, frames[2][:, :600], frames[3], small]
+    for together, frame in zip(detector.detect(mixed), mixed, strict=True):
+        (alone,) = detector.detect([frame])
+        assert np.array_equal(together.boxes, alone.boxes) and np.array_equal(together.points, alone.points)
+    assert [len(found) for found in detector.detect(mixed)] == [0, 1, 0, 1, 0, 1, 1, 0]
 
 
 def test_openvino_and_pytorch_find_the_same(video, monkeypatch):
@@ -107,7 +112,7 @@ def test_openvino_and_pytorch_find_the_same(video, monkeypatch):
     mtcnn_networks.load_networks.cache_clear()
     try:
         in_pytorch = FaceDetector()
-        assert isinstance(in_pytorch.mtcnn.pnet, torch.nn.Module)
+        assert in_pytorch.thread is None
         for one, other in zip(found, in_pytorch.detect(frames), strict=True):
             assert len(one) == len(other) > 0
             assert np.abs(one.boxes - other.boxes).max() < 0.001
