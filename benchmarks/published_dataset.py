@@ -15,9 +15,9 @@ import torch
 from scipy.ndimage import binary_dilation
 from skimage.draw import polygon
 
+from faces.face_hull import face_polygon
 from faces.geometry import isotropically_resize_image
 from training.tools.config import IMAGENET_MEAN, IMAGENET_STD
-from training.transforms.face_hull import face_polygon
 
 SIZE = 380
 

@@ -8,7 +8,9 @@ import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 from skimage import data, draw, measure
 
-from training.transforms import blackout, face_hull
+from faces import face_hull
+from faces.face_hull import dlib_is_there, face_polygon
+from training.transforms import blackout
 from training.transforms.blackout import (
     black_out_area,
     black_out_half,
@@ -16,7 +18,6 @@ from training.transforms.blackout import (
     black_out_landmark,
     hardcore_blackout,
 )
-from training.transforms.face_hull import dlib_is_there, face_polygon
 
 HEIGHT, WIDTH = 100, 80
 EYES_NOSE_MOUTH = np.array([[25, 30], [55, 33], [41, 52], [30, 72], [50, 70]], np.int16)

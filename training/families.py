@@ -125,7 +125,7 @@ class Frames:
         return options.crops_dir
 
     def remarks(self, data_dir: Path) -> list[str]:
-        from training.transforms.face_hull import dlib_is_there
+        from faces.face_hull import dlib_is_there
 
         remarks = [
             f"{data_dir / folder} is not there: {lost}"
@@ -136,7 +136,7 @@ class Frames:
             if not (data_dir / folder).is_dir()
         ]
         if not dlib_is_there():
-            remarks.append("dlib is not installed: hull blackout and self-blending are off")
+            remarks.append("dlib is not installed: hull blackout and the published self-blending are off")
         return remarks
 
     def input_shape(self, config: NetworkConfig) -> tuple[int, ...]:
@@ -144,6 +144,7 @@ class Frames:
 
     def datasets(self, config, rows, held_out, options):
         from training.datasets.classifier_dataset import DeepFakeClassifierDataset
+        from training.datasets.pair_dataset import PairDataset
 
         common = {
             "data_dir": options.data_dir,
@@ -153,14 +154,16 @@ class Frames:
             "seed": options.seed,
             "padding_part": options.padding_part,
         }
-        training = DeepFakeClassifierDataset(
-            rows,
-            mode="train",
-            augmentation=config.augmentation,
-            label_smoothing=options.label_smoothing,
-            hardcore=not options.no_hardcore,
-            oversample=not options.no_oversample,
+        changes = {
+            "augmentation": config.augmentation,
+            "label_smoothing": options.label_smoothing,
+            "hardcore": not options.no_hardcore,
             **common,
+        }
+        training = (
+            PairDataset(rows, pairs=config.pairs, **changes)
+            if config.sampling == "pairs"
+            else DeepFakeClassifierDataset(rows, mode="train", oversample=not options.no_oversample, **changes)
         )
         return training, DeepFakeClassifierDataset(held_out, mode="val", **common)
 
@@ -277,7 +280,9 @@ def family_of(config: NetworkConfig) -> Family:
 
 
 def check_options(config: TrainConfig, options: argparse.Namespace) -> None:
-    """Refuse what only frames know. Raises UserError."""
+    """Refuse what only frames know, or what pairs leave no choice in. Raises UserError."""
+    if config.sampling == "pairs" and options.no_oversample:
+        raise UserError(f"--no-oversample: with {options.config} every real crop has one fake beside it, never all")
     if config.input == "frame":
         return
     for flag, asked in (

@@ -3,7 +3,8 @@
     python -m training.preview --config configs/b7.json --data-dir DATA_ROOT --folds-csv DATA_ROOT/folds.csv
 
 A row is a crop; the columns are the crop, where it differs from its original, every augmentation by itself, done for
-certain, and the whole training pipeline, drawn four times.
+certain, and the whole training pipeline, drawn four times. Of a recipe of pairs two rows are a pair, the real crop
+above its fake, drawn four times: as they are made, the mask above the difference, and as training sees them.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from common.errors import Parser, UserError, positive_int, run_command
 from common.files import replacing
 from training.datasets.classifier_dataset import DeepFakeClassifierDataset, UnreadableCropError, tighter
 from training.datasets.folds import read_folds
+from training.datasets.pair_dataset import PairDataset
 from training.tools.config import TrainConfig, read_config
 from training.transforms import albu, blackout
 from training.transforms.self_blending import self_blend
@@ -24,6 +26,7 @@ from training.transforms.self_blending import self_blend
 TILE = 160  # pixels of a picture on the sheet
 HEADER, GAP = 36, 4
 DRAWS = 4
+BRIGHTER = 6  # the difference of a pair is shown this many times as bright
 TIGHTER = 6  # the padding part that is shown
 Shown = Callable[[np.ndarray, np.ndarray, bool, np.ndarray | None, np.random.Generator], np.ndarray]
 
@@ -64,8 +67,28 @@ def make_sheet(dataset: DeepFakeClassifierDataset, rows: pd.DataFrame, config: T
     return np.vstack([header, *(np.hstack(line) for line in lines)])
 
 
+def make_sheet_of_pairs(dataset: PairDataset, count: int, seed: int) -> np.ndarray:
+    """The sheet of the first `count` pairs of an epoch as (h, w, 3) uint8 RGB. Raises UnreadableCropError."""
+    order, lines = dataset.order(seed).reshape(-1, 2)[:count], []
+    for number, (real, fake) in enumerate(order):
+        row = dataset.rows.iloc[fake]
+        pair_lines = [[_title("blended" if real == fake else row.video), _title(row.original)], [], []]
+        for k in range(DRAWS):
+            pair, seen = dataset.augmented_pair(real, fake, np.random.default_rng([seed, number, k]))
+            difference = np.abs(pair.fake.astype(int) - pair.real) * BRIGHTER
+            mask = np.repeat(pair.mask[..., None], 3, axis=2)
+            pair_lines[1] += [_tile(picture) for picture in (pair.real, mask, seen[0])]
+            pair_lines[2] += [_tile(picture) for picture in (pair.fake, np.minimum(difference, 255), seen[1])]
+        blank = np.full((HEADER, TILE + GAP, 3), 255, np.uint8)
+        pair_lines[0] += [blank] * (len(pair_lines[1]) - 2)
+        lines += [np.hstack(line) for line in pair_lines]
+    titles = ["real, fake", "mask, difference", "training"] * DRAWS
+    return np.vstack([np.hstack([_title(name) for name in titles]), *lines])
+
+
 def _tile(image: np.ndarray) -> np.ndarray:
     square = np.full((TILE + GAP, TILE + GAP, 3), 255, np.uint8)
+    image = image.astype(np.uint8)
     square[:TILE, :TILE] = albu.create_val_transforms(TILE)(image=image, mask=image[..., 0])["image"]
     return square
 
@@ -92,26 +115,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, table = read_config(options.config), read_folds(options.folds_csv)
     if config.input != "frame":
         raise UserError(f"{options.config}: is of {config.input}s; this sheet is of single crops")
-    data_dir = options.data_dir or Path(options.folds_csv).parent
-    dataset = DeepFakeClassifierDataset(
-        table,
-        data_dir,
-        crops_dir=options.crops_dir,
-        size=config.size,
-        normalize=config.normalize,
-        augmentation=config.augmentation,
-    )
+    common = {
+        "data_dir": options.data_dir or Path(options.folds_csv).parent,
+        "crops_dir": options.crops_dir,
+        "size": config.size,
+        "normalize": config.normalize,
+        "augmentation": config.augmentation,
+    }
     half = -(-options.crops // 2)
-    sides = [table[table["label"] == label] for label in (0, 1)]
-    chosen = [side.sample(min(half, len(side)), random_state=options.seed) for side in sides]
     try:
-        sheet = make_sheet(dataset, pd.concat(chosen), config, options.seed)
+        if config.sampling == "pairs":
+            dataset = PairDataset(table, pairs=config.pairs, **common)
+            for remark in dataset.remarks():
+                print(remark)
+            shown = 2 * min(half, len(dataset.order(options.seed)) // 2)
+            if not shown:
+                raise UserError(f"{options.folds_csv}: no real crop has a fake or can be blended")
+            sheet = make_sheet_of_pairs(dataset, half, options.seed)
+        else:
+            sides = [table[table["label"] == label] for label in (0, 1)]
+            chosen = pd.concat([side.sample(min(half, len(side)), random_state=options.seed) for side in sides])
+            shown = len(chosen)
+            sheet = make_sheet(DeepFakeClassifierDataset(table, **common), chosen, config, options.seed)
     except UnreadableCropError as error:
         raise UserError(f"cannot be used: {error}") from error
     _, encoded = cv2.imencode(".png", sheet[..., ::-1])
     with replacing(options.out) as temporary:
         temporary.write_bytes(encoded.tobytes())
-    print(f"{options.out}: {sum(map(len, chosen))} crops; * marks what is off unless asked for")
+    marks = "" if config.sampling == "pairs" else "; * marks what is off unless asked for"
+    print(f"{options.out}: {shown} crops{marks}")
     return 0
 
 

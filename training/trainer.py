@@ -92,6 +92,7 @@ class Trainer:
             batch_size=self.batch_size,
             world=group.world,
             batches_per_epoch=config.batches_per_epoch,
+            sampling=training.sampling,
         )
         self.begin_at(0)
         self.bce_best = NO_BCE

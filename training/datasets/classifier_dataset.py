@@ -17,8 +17,12 @@ from training.datasets.epoch_dataset import (
 from training.tools.config import Augmentation, Normalize
 from training.transforms.albu import create_train_transforms, create_val_transforms, seeded
 from training.transforms.blackout import Pair, black_out_half, hardcore_blackout
+from training.transforms.hull_blending import blend_by_hull
 from training.transforms.self_blending import self_blend
+from training.transforms.video_compression import compress_as_video
 
+HULLS = "hulls"  # folder of what preprocessing.generate_hulls writes
+NUMBERS = {5: "five", 68: "68"}
 VALID_PIXELS, VALID_THRESHOLD = 32, 20
 FARTHEST_POINT = 2**15  # pixels; landmarks are stored as 16-bit numbers
 
@@ -57,14 +61,27 @@ class DeepFakeClassifierDataset(EpochDataset):
             self.transforms = create_val_transforms(size)
         self.table = normalizing_table(normalize or Normalize())
 
+    def remarks(self) -> list[str]:
+        hulls, extra = self.data_dir / HULLS, self.augmentation
+        if not (extra.self_blending and extra.blending == "hull") or hulls.is_dir():
+            return []
+        return [f"{hulls} is not there: nothing is blended; python -m preprocessing.generate_hulls makes it"]
+
     def item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
         image, mask = self.read(row)
         fake, rotations = bool(row.label), 0
         if self.training:
-            image, mask, fake, rotations = self._changed(row, image, mask, rng)
+            image, mask, fake = self._blended(row, image, mask, rng)
+            image, mask, rotations = self.changed(row, image, mask, fake, rng)
+        return self.as_item(image, mask, fake, rotations, rng)
+
+    def as_item(
+        self, image: np.ndarray, mask: np.ndarray, fake: bool, rotations: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """A crop after the transforms, with what else a batch holds of it."""
         valid = not fake or np.count_nonzero(mask > VALID_THRESHOLD) > VALID_PIXELS
         return {
-            "image": normalized(self._transformed(image, mask, rotations, rng), self.table),
+            "image": normalized(self.transformed(image, mask, rotations, rng), self.table),
             "labels": self.smoothed(fake),
             "valid": int(valid),
             "rotations": rotations,
@@ -72,10 +89,11 @@ class DeepFakeClassifierDataset(EpochDataset):
 
     def augmented(self, row: Any, rng: np.random.Generator) -> np.ndarray:
         """A row's crop as training would see it, (size, size, 3) uint8 RGB: what the tensor is made of."""
-        image, mask, _, rotations = self._changed(row, *self.read(row), rng)
-        return self._transformed(image, mask, rotations, rng)
+        image, mask, fake = self._blended(row, *self.read(row), rng)
+        image, mask, rotations = self.changed(row, image, mask, fake, rng)
+        return self.transformed(image, mask, rotations, rng)
 
-    def _transformed(self, image: np.ndarray, mask: np.ndarray, rotations: int, rng: np.random.Generator) -> np.ndarray:
+    def transformed(self, image: np.ndarray, mask: np.ndarray, rotations: int, rng: np.random.Generator) -> np.ndarray:
         transforms = seeded(self.transforms, rng) if self.training else self.transforms
         image = transforms(image=image, mask=mask)["image"]
         return np.rot90(image, rotations) if rotations else image
@@ -93,37 +111,66 @@ class DeepFakeClassifierDataset(EpochDataset):
             raise UnreadableCropError(f"{path}: is {mask.shape}, its crop {image.shape[:2]} pixels")
         return image, mask
 
-    def _changed(
+    def _blended(
         self, row: Any, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, bool, int]:
-        """What training does to a crop before the transforms: image, mask, whether it is fake now, quarter turns."""
-        extra, fake = self.augmentation, bool(row.label)
-        if extra.self_blending and not fake and rng.random() < extra.self_blending:
-            blended = self_blend(image, rng)
-            if blended:
-                (image, mask), fake = blended, True
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Image, mask and whether it is fake, after a share of the real crops was blended."""
+        extra = self.augmentation
+        if row.label or not extra.self_blending or rng.random() >= extra.self_blending:
+            return image, mask, bool(row.label)
+        if extra.blending == "hull":
+            points = self.hull(row)
+            blend = None if points is None else blend_by_hull(image, points, rng)
+            return (blend.fake, blend.mask, True) if blend else (image, mask, False)
+        blended = self_blend(image, rng)
+        return (*blended, True) if blended else (image, mask, False)
+
+    def changed(
+        self,
+        row: Any,
+        image: np.ndarray,
+        mask: np.ndarray,
+        fake: bool,
+        rng: np.random.Generator,
+        face_in: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """What training does to a crop before the transforms: image, mask, quarter turns.
+
+        The outline of the face is looked for in `face_in` (the image, if that is None).
+        """
+        extra = self.augmentation
+        if extra.video_compression and rng.random() < extra.video_compression:
+            image = compress_as_video(image, rng)
         if self.hardcore:
-            image, mask = hardcore_blackout(image, mask, fake, self.landmarks(row), rng)
+            image, mask = hardcore_blackout(image, mask, fake, self.landmarks(row), rng, face_in)
         if extra.half_blackout and rng.random() < extra.half_blackout:
             image, mask = black_out_half(image, mask, fake, rng)
         if self.padding_part > 3:
             image, mask = tighter(image, self.padding_part), tighter(mask, self.padding_part)
         turned = bool(extra.quarter_turns) and rng.random() < extra.quarter_turns
-        return image, mask, fake, int(rng.integers(4)) if turned else 0
+        return image, mask, int(rng.integers(4)) if turned else 0
 
     def landmarks(self, row: Any) -> np.ndarray | None:
         """The eyes, the nose and the corners of the mouth in the original's crop, (5, 2), or None."""
-        path = self.data_dir / "landmarks" / row.original / f"{Path(row.file).stem}.npy"
-        if not path.exists():
-            return None
-        try:
-            landmarks = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UnreadableCropError(f"{path}: not a readable array of landmarks") from error
-        numbers = isinstance(landmarks, np.ndarray) and landmarks.dtype.kind in "iuf"
-        if not numbers or landmarks.shape != (5, 2) or not (np.abs(landmarks.astype(float)) < FARTHEST_POINT).all():
-            raise UnreadableCropError(f"{path}: not five points x, y")
-        return landmarks
+        return _read_points(self.data_dir / "landmarks" / row.original / f"{Path(row.file).stem}.npy", 5, "landmarks")
+
+    def hull(self, row: Any) -> np.ndarray | None:
+        """dlib's points of the face in the original's crop, (68, 2), or None."""
+        return _read_points(self.data_dir / HULLS / row.original / f"{Path(row.file).stem}.npy", 68, HULLS)
+
+
+def _read_points(path: Path, count: int, what: str) -> np.ndarray | None:
+    """An array (count, 2) of x and y, None where there is no file. Raises UnreadableCropError."""
+    if not path.exists():
+        return None
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UnreadableCropError(f"{path}: not a readable array of {what}") from error
+    numbers = isinstance(points, np.ndarray) and points.dtype.kind in "iuf"
+    if not numbers or points.shape != (count, 2) or not (np.abs(points.astype(float)) < FARTHEST_POINT).all():
+        raise UnreadableCropError(f"{path}: not {NUMBERS[count]} points x, y")
+    return points
 
 
 def tighter(image: np.ndarray, padding_part: int) -> np.ndarray:

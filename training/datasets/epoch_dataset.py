@@ -14,6 +14,7 @@ from training.datasets.folds import training_order, validation_order
 from training.tools.config import Normalize
 
 MOST_FAILURES_IN_A_ROW = 100
+PUBLISHED_SAMPLING = "published"
 Key = tuple[int, int]  # epoch, position in the epoch's order
 
 
@@ -35,6 +36,8 @@ class EpochDataset(Dataset):
     validation, there are `failures` and no image.
     """
 
+    together = 1  # successive positions of an order that belong together, and to one process
+
     def __init__(
         self,
         rows: pd.DataFrame,
@@ -49,14 +52,26 @@ class EpochDataset(Dataset):
         self.seed = seed
         self.label_smoothing = label_smoothing
         self.oversample = oversample
+        self._begin_caches()
+
+    def _begin_caches(self) -> None:
         self._order_of = lru_cache(maxsize=1)(self._compute_order)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_order_of"}
+        return {key: value for key, value in self.__dict__.items() if not hasattr(value, "cache_clear")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._order_of = lru_cache(maxsize=1)(self._compute_order)
+        self._begin_caches()
+
+    @property
+    def sampling(self) -> str:
+        """What the order follows from beside the rows, the seed and `oversample`."""
+        return PUBLISHED_SAMPLING
+
+    def remarks(self) -> list[str]:
+        """What its user should know about it, a line each."""
+        return []
 
     def order(self, epoch: int) -> np.ndarray:
         """Row numbers in the order of the epoch, int64; the same in every epoch in validation."""
@@ -71,16 +86,20 @@ class EpochDataset(Dataset):
         epoch, position = key
         order = self.order(epoch)
         failures: list[str] = []
-        for step in range(min(MOST_FAILURES_IN_A_ROW, len(order)) if self.training else 1):
-            row = self.rows.iloc[order[(position + step) % len(order)]]
-            rng = np.random.default_rng([self.seed, epoch, position, step])
+        for step in range(min(MOST_FAILURES_IN_A_ROW, len(order) // self.together) if self.training else 1):
+            rng = np.random.default_rng([self.seed, epoch, position // self.together, step])
             try:
-                item = self.item(row, rng)
+                item = self.item_at(order, (position + step * self.together) % len(order), rng)
             except UnreadableCropError as error:
                 failures.append(str(error))
                 continue
-            return {"img_name": f"{row.video}/{row.file}", **item, "failures": failures}
+            return {**item, "failures": failures}
         return {"failures": failures}
+
+    def item_at(self, order: np.ndarray, place: int, rng: np.random.Generator) -> dict[str, Any]:
+        """The item of a place in the order, all but its failures. Raises UnreadableCropError."""
+        row = self.rows.iloc[order[place]]
+        return {"img_name": f"{row.video}/{row.file}", **self.item(row, rng)}
 
     def item(self, row: Any, rng: np.random.Generator) -> dict[str, Any]:
         """The image, labels and valid of a row. Raises UnreadableCropError."""

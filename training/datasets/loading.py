@@ -19,7 +19,9 @@ PREFETCH = 4
 
 
 class EpochSampler(Sampler[Key]):
-    """This rank's part of an epoch: every `world`-th item, in whole batches of all ranks together."""
+    """This rank's part of an epoch: every `world`-th item (or pair of items that belong together), in whole batches of
+    all ranks together.
+    """
 
     def __init__(self, dataset: EpochDataset, batch_size: int, rank: int = 0, world: int = 1):
         self.dataset = dataset
@@ -37,8 +39,10 @@ class EpochSampler(Sampler[Key]):
         self.epoch, self.start, self.end = epoch, start, end
 
     def __iter__(self) -> Iterator[Key]:
-        items = self.batch_size * self.world
-        return ((self.epoch, i) for i in range(self.start * items + self.rank, self.end * items, self.world))
+        together = self.dataset.together
+        units = self.batch_size * self.world // together
+        mine = range(self.start * units + self.rank, self.end * units, self.world)
+        return ((self.epoch, unit * together + i) for unit in mine for i in range(together))
 
     def __len__(self) -> int:
         return (self.end - self.start) * self.batch_size

@@ -204,11 +204,11 @@ def make_datasets(options: argparse.Namespace, config):
     if not any((folder / path).is_file() for path in first):
         table_name = f"{family.table} is the table for networks of {config.input}s"
         raise UserError(f"{options.folds_csv}: neither {first[0]} nor the next are in {folder}; {table_name}")
-    remarks += family.remarks(data_dir)
+    datasets = family.datasets(config, rows, held_out, options)
     if _is_main():
-        for remark in remarks:
+        for remark in [*remarks, *family.remarks(data_dir), *datasets[0].remarks()]:
             print(remark)
-    return family.datasets(config, rows, held_out, options)
+    return datasets
 
 
 def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:

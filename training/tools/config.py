@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -123,7 +124,32 @@ class Augmentation(_Strict):
     random_sized_crop: Probability = 0.0
     quarter_turns: Probability = 0.0
     self_blending: Probability = Field(default=0.0, description="share of the real crops that become fakes")
+    blending: Literal["published", "hull"] = Field(default="published", description="how they do")
+    video_compression: Probability = Field(default=0.0, description="share of the crops that become frames of H.264")
     shuffled_frames: Probability = Field(default=0.0, description="share of the real sequences put in another order")
+
+
+class Pairs(_Strict):
+    """What an epoch of pairs is made of: how many, and of which sources, whose weights are shares of those there are.
+
+    Videos of one kind give equally many crops, as far as they have them, and no crop twice in an epoch; a kind that has
+    not enough gives all.
+    """
+
+    per_epoch: PositiveInt = 500
+    with_fakes: NonNegativeFloat = Field(default=0.5, description="real videos of which the table has fakes")
+    without_fakes: NonNegativeFloat = Field(default=0.25, description="other real videos")
+    stills: NonNegativeFloat = Field(default=0.25, description="real ones of a single frame")
+
+    @property
+    def weights(self) -> Triple:
+        return self.with_fakes, self.without_fakes, self.stills
+
+    @model_validator(mode="after")
+    def _something(self) -> "Pairs":
+        if not any(self.weights):
+            raise ValueError("with_fakes, without_fakes and stills cannot all be 0")
+        return self
 
 
 class TrainConfig(NetworkConfig):
@@ -140,6 +166,21 @@ class TrainConfig(NetworkConfig):
     gradient_clip: PositiveFloat = Field(default=1.0, description="largest norm of the gradients")
     ohem_samples: PositiveInt | None = Field(default=None, description="hardest items of each side that count")
     augmentation: Augmentation = Augmentation()
+    sampling: Literal["published", "pairs"] = Field(default="published", description="what an epoch is made of")
+    pairs: Pairs = Pairs()
+
+    @model_validator(mode="after")
+    def _pairs_that_can_be(self) -> "TrainConfig":
+        if self.sampling == "pairs":
+            if self.input != "frame":
+                raise ValueError(f"sampling by pairs is for networks of single frames, this is one of {self.input}s")
+            if self.optimizer.batch_size % 2:
+                raise ValueError(
+                    f"sampling by pairs needs an even optimizer.batch_size, not {self.optimizer.batch_size}"
+                )
+            if self.augmentation.self_blending and self.augmentation.blending != "hull":
+                raise ValueError('sampling by pairs blends by hulls: augmentation.blending must be "hull"')
+        return self
 
 
 def read_config(path: str | Path) -> TrainConfig:

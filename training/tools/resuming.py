@@ -29,6 +29,7 @@ class DataOrder:
     batch_size: int
     world: int
     batches_per_epoch: int
+    sampling: str = "published"
 
     @classmethod
     def of(cls, rows: pd.DataFrame, **others: Any) -> "DataOrder":
@@ -37,7 +38,9 @@ class DataOrder:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """Names of what is not as in `other`, the dictionary of an order."""
-        return [field.name for field in fields(self) if getattr(self, field.name) != other.get(field.name)]
+        return [
+            field.name for field in fields(self) if getattr(self, field.name) != other.get(field.name, field.default)
+        ]
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

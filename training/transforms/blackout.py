@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from training.transforms.face_hull import face_polygon
+from faces.face_hull import face_polygon
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -21,16 +21,22 @@ CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def hardcore_blackout(
-    image: np.ndarray, mask: np.ndarray, fake: bool, landmarks: np.ndarray | None, rng: np.random.Generator
+    image: np.ndarray,
+    mask: np.ndarray,
+    fake: bool,
+    landmarks: np.ndarray | None,
+    rng: np.random.Generator,
+    face_in: np.ndarray | None = None,
 ) -> Pair:
     """The published blackout: eyes, mouth or nose; else half of the face's hull; else half of the crop; else nothing.
 
-    `landmarks` (5, 2) are the eyes, the nose and the corners of the mouth, x and y in pixels of the crop.
+    `landmarks` (5, 2) are the eyes, the nose and the corners of the mouth, x and y in pixels of the crop. `face_in` is
+    the picture in which the hull is looked for, if not the crop.
     """
     if landmarks is not None and rng.random() < LANDMARKS_P:
         return black_out_landmark(image, landmarks, rng), mask
     if rng.random() < HULL_P:
-        return black_out_hull(image, rng), mask
+        return black_out_hull(image, rng, face_in), mask
     if rng.random() < AREA_P:
         return black_out_area(image, mask, fake, rng)
     return image, mask
@@ -65,9 +71,12 @@ def _black_line(image: np.ndarray, start: np.ndarray, end: np.ndarray, growth: i
     return image
 
 
-def black_out_hull(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Black out the part of the face's hull above, below, left or right of its centroid; nothing without a face."""
-    polygon = face_polygon(image)
+def black_out_hull(image: np.ndarray, rng: np.random.Generator, face_in: np.ndarray | None = None) -> np.ndarray:
+    """Black out the part of the face's hull above, below, left or right of its centroid; nothing without a face.
+
+    The face is looked for in `face_in`, a picture of the same shape, if not in the image.
+    """
+    polygon = face_polygon(image if face_in is None else face_in)
     if polygon is None:
         return image
     hull = cv2.fillPoly(np.zeros(image.shape[:2], np.uint8), [polygon], 1)

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from faces.face_hull import face_polygon
 from training.transforms.blackout import Pair
-from training.transforms.face_hull import face_polygon
 
 SIDE_CHANGE = 0.5  # a side of the face is resized by up to this share,
 LEAST_CHANGE = 1 / 3  # and at least one of them by no less than this
