@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ LARGEST_SCALE = 8
 SMALL_IN_CROP = 5
 # Pixels of one batch on a GPU; the bound is memory, about 40 bytes a pixel in P-Net's first layers.
 BATCH_PIXELS = 32 * 960 * 544
+# On a CPU a few small frames share what each call of a network costs beside its work.
+CPU_BATCH, CPU_BATCH_PIXELS = 4, 2 * 960 * 544
 
 
 @dataclass
@@ -136,20 +138,23 @@ class FaceDetector:
 
     def _found(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
         """The faces of each frame, and its height and width."""
-        in_turn = self._in_batches if self.mtcnn.device.type == "cuda" else self._one_by_one
+        in_turn = self._in_batches if self.mtcnn.device.type == "cuda" else self._ahead
         return in_turn(inputs)
 
-    def _one_by_one(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
+    def _ahead(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
+        """A few frames at a time, of which the next are prepared while the networks compute."""
         shapes: list[tuple[int, int]] = []
 
-        def large_enough() -> Iterator[list[np.ndarray]]:
-            for frame in inputs:
-                shapes.append(frame.shape[:2])
-                if min(shapes[-1]) >= MIN_FACE:
-                    yield [frame]
+        def batches() -> Iterator[list[np.ndarray]]:
+            for shape, alike in groupby(inputs, key=lambda frame: frame.shape[:2]):
+                size = min(max(CPU_BATCH_PIXELS // (shape[0] * shape[1]), 1), CPU_BATCH)
+                while batch := list(islice(alike, size)):
+                    shapes.extend([shape] * len(batch))
+                    if min(shape) >= MIN_FACE:
+                        yield batch
 
-        found = [_largest_first(Detections(*faces)) for (faces,) in self.mtcnn.detect_each(large_enough())]
-        each = iter(found)
+        found = [Detections(*faces) for batch in self.mtcnn.detect_each(batches()) for faces in batch]
+        each = map(_largest_first, found)
         return [(next(each) if min(shape) >= MIN_FACE else NO_FACES, shape) for shape in shapes]
 
     def _in_batches(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
