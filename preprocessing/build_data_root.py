@@ -1,10 +1,12 @@
-"""Your own videos as a data root, by links: nothing is copied.
+"""Your own videos and still images as a data root, by links: nothing is copied, and nothing written beside them.
 
     python -m preprocessing.build_data_root OUT --real FOLDER ... --fake FOLDER ...
     python -m preprocessing.build_data_root OUT --csv videos.csv        (columns: video,label[,original])
+    python -m preprocessing.build_data_root OUT --root DATA_ROOT ... [--real FOLDER ...] [--fake FOLDER ...]
 
 A fake's original is its `original` in the CSV. In folders it is the real video whose name the fake's name begins with
-or contains between separators (`004_519.mp4` is a fake of `004.mp4`). What belongs to one original lands in one fold.
+or contains between separators (`004_519.mp4` is a fake of `004.mp4`). What belongs to one original lands in one fold;
+what comes from another data root stays in the part it is in there.
 """
 
 import csv
@@ -18,8 +20,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, run_command
 from common.files import replacing
-from faces.video import VIDEO_SUFFIXES
-from preprocessing.data_root import FAKE, METADATA, REAL
+from preprocessing.data_root import FAKE, METADATA, REAL, SUFFIXES, read_data_root
 from preprocessing.generate_folds import N_SPLITS, PARTS
 
 LABELS = {"real": REAL, "0": REAL, "fake": FAKE, "1": FAKE}
@@ -27,21 +28,33 @@ LABELS = {"real": REAL, "0": REAL, "fake": FAKE, "1": FAKE}
 
 @dataclass(frozen=True)
 class Entry:
-    """A video to link: where it is, what it is, and the id of a fake's original."""
+    """A video to link: where it is, what it is, the id of a fake's original, and its part (None: to be drawn)."""
 
     path: Path
     label: str
-    original: str | None
+    original: str | None = None
+    part: str | None = None
 
     @property
     def id(self) -> str:
         return self.path.stem
 
 
-def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path]) -> list[Entry]:
-    """Entries for all videos below the folders. Raises UserError if a fake's original cannot be told."""
-    real_entries = [Entry(path, REAL, None) for folder in reals for path in _videos_below(folder)]
-    known = {entry.id for entry in real_entries}
+def entries_of_root(path: Path) -> list[Entry]:
+    """Entries for what is usable of another data root, in its parts. What is not is printed."""
+    root = read_data_root(path)
+    for problem in root.problems:
+        print(f"{path}: {problem.item}: {problem.reason}; left out")
+    return [Entry(video.path, video.label, video.original, video.part) for video in root.videos.values()]
+
+
+def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path], others: Sequence[Entry] = ()) -> list[Entry]:
+    """Entries for all videos below the folders; a fake's original may be one of the `others` as well.
+
+    Raises UserError if it cannot be told.
+    """
+    real_entries = [Entry(path, REAL) for folder in reals for path in _videos_below(folder)]
+    known = {entry.id for entry in (*real_entries, *others) if entry.label == REAL}
     fake_entries, lost = [], []
     for folder in fakes:
         for path in _videos_below(folder):
@@ -88,7 +101,7 @@ def _entry_of_row(table: Path, number: int, row: dict[str, str | None]) -> Entry
 def _videos_below(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory")
-    yield from sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    yield from sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def assign_parts(originals: Sequence[str]) -> dict[str, int]:
@@ -112,10 +125,11 @@ def build(out: Path, entries: Sequence[Entry]) -> Counter:
         raise UserError(f"{len(orphans)} fakes whose original is not among the real videos, first {orphans[0]}")
     if not entries:
         raise UserError("no videos to link")
-    part_of = assign_parts(list(reals))
+    drawn = assign_parts([name for name, entry in reals.items() if entry.part is None])
+    part_of = {name: entry.part or f"dfdc_train_part_{drawn[name]}" for name, entry in reals.items()}
     metadata: dict[Path, dict] = {}
     for entry in entries:
-        folder = out / f"dfdc_train_part_{part_of[entry.original or entry.id]}"
+        folder = out / (entry.part or part_of[entry.original or entry.id])
         folder.mkdir(parents=True, exist_ok=True)
         _link(folder / entry.path.name, entry.path)
         described = {"label": entry.label, "split": "train"}
@@ -141,11 +155,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="OUT", help="the data root to make")
     parser.add_argument("--real", nargs="+", type=Path, default=[], metavar="DIR", help="folders of real videos")
     parser.add_argument("--fake", nargs="+", type=Path, default=[], metavar="DIR", help="folders of fake videos")
+    parser.add_argument("--root", nargs="+", type=Path, default=[], metavar="DIR", help="data roots, parts and all")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="a table video,label[,original] instead of folders")
     options = parser.parse_args(argv)
-    if bool(options.csv) == bool(options.real):
-        parser.error("give either --csv, or --real and --fake")
-    entries = entries_of_csv(options.csv) if options.csv else entries_of_folders(options.real, options.fake)
+    if bool(options.csv) == bool(options.real or options.root) or (options.csv and options.fake):
+        parser.error("give either --csv, or --root or --real, and --fake")
+    others = [entry for root in options.root for entry in entries_of_root(root)]
+    folders = entries_of_folders(options.real, options.fake, others)
+    entries = entries_of_csv(options.csv) if options.csv else [*others, *folders]
     counts = build(options.out, entries)
     print(f"{options.out}: {counts[REAL]} real and {counts[FAKE]} fake videos linked")
     print(f"next: preprocess_data.sh {options.out}")

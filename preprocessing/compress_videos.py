@@ -1,4 +1,5 @@
 """Optional: compress every video as the internet would. Writes compressed/<part>/<name>, H.264 and the sound as it was.
+Still images are passed over.
 
 python -m preprocessing.compress_videos --root-dir DATA_ROOT
 """
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out_dir = root.folder("compressed")
     stage = Stage(
         name="compress_videos",
-        items=list(root.videos.values()),
+        items=[video for video in root.videos.values() if not video.is_still],
         make_work=partial(make_work, ffmpeg_executable(), options.seed, out_dir),
         artifact_of=lambda video: out_dir / video.part / video.path.name,
         settings={"seed": options.seed},

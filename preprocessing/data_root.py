@@ -1,4 +1,7 @@
-"""The index of a data root: its parts, their videos and who is a fake of whom. Problems are listed, never raised."""
+"""The index of a data root: its parts, their videos and who is a fake of whom. Problems are listed, never raised.
+
+A still image is a video of one frame.
+"""
 
 import json
 from collections.abc import Iterator
@@ -6,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
-from faces.video import VIDEO_SUFFIXES
+from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 METADATA = "metadata.json"
 CROPS = "crops"
 REAL, FAKE = "REAL", "FAKE"
+SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Video:
     def source(self) -> str:
         """The id of the real video whose faces this one shows: its original's, or its own."""
         return self.original or self.id
+
+    @property
+    def is_still(self) -> bool:
+        return self.path.suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -118,8 +126,8 @@ def _unusable(folder: Path, name: str, entry: object) -> str | None:
     """Why a metadata entry cannot be used; None if it can."""
     if not _is_plain(name):
         return "its name is not a plain file name; refused"
-    if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
-        return f"its name does not end in {', '.join(VIDEO_SUFFIXES)}"
+    if Path(name).suffix.lower() not in SUFFIXES:
+        return f"its name does not end in {', '.join(SUFFIXES)}"
     if not isinstance(entry, dict):
         return "its metadata is not an object"
     if entry.get("label") not in (REAL, FAKE):

@@ -71,6 +71,18 @@ def test_a_checkpoint_for_every_epoch_the_best_and_the_last(finished):
     assert stored[0].config.size == CONFIG["size"] and stored[0].config.network == CONFIG["network"]
 
 
+def test_what_is_held_out_is_trained_on_as_well_if_asked_for(train, processed):
+    crops = len((processed / "folds.csv").read_text().splitlines()) - 1
+    _, apart = train(out="apart")
+    code, lines = train("--train-on-all", out="all")
+    of_training, of_validation = (
+        next(line for line in lines if line.startswith(w)) for w in ("training", "validation")
+    )
+    assert code == 0 and of_training.startswith(f"training: {crops} crops of 4 videos")
+    assert of_training not in apart and of_validation in apart
+    assert "trained on everything: what validation says is about crops that were trained on" in lines
+
+
 def test_metrics_have_a_row_an_epoch(finished):
     path = finished / "logs" / "x_mobilenetv3_small_050_0" / "metrics.csv"
     assert path.read_text().splitlines()[0] == COLUMNS

