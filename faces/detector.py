@@ -91,7 +91,7 @@ class FaceDetector:
 
     `scale` None picks the input size from the frame's size, 0.5 reproduces the published artifacts. `pyramid_factor` is
     the step between the sizes at which faces are looked for; None: facenet-pytorch's.
-    Not safe to call from several threads at once.
+    Not safe to call from several threads at once; a process that was forked must make its own.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,22 +74,41 @@ class _InOpenVino:
         # A CPU may have a default of its own that is less exact.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
         self.compiled = core().compile_model(ends.build(), "CPU", options | SHARING)
-        self.idle: list[Any] = []
+        self.idle: list[_Running] = []
 
     def start(self, x: Tensor) -> Outputs:
-        from openvino import Tensor as Shared
-
-        pixels = x.permute(0, 2, 3, 1).contiguous().numpy()
-        request = self.idle.pop() if self.idle else self.compiled.create_infer_request()
-        request.set_input_tensor(Shared(pixels, shared_memory=True))
-        request.start_async()
+        try:
+            running = self.idle.pop()  # of all that detect here, in whatever thread
+        except IndexError:
+            running = _Running(self.compiled.create_infer_request())
+        running.start(x.permute(0, 2, 3, 1).contiguous().numpy())
 
         def outputs() -> tuple[Tensor, ...]:
-            request.wait()
-            count = len(self.compiled.outputs)
-            found = tuple(torch.from_numpy(request.get_output_tensor(place).data.copy()) for place in range(count))
-            assert pixels is not None  # it must last until here
-            self.idle.append(request)
+            found = running.outputs(len(self.compiled.outputs))
+            self.idle.append(running)
             return found
 
         return outputs
+
+
+class _Running:
+    """A request of OpenVINO's with the pixels it reads, which must last until it is done."""
+
+    def __init__(self, request: Any):
+        self.request, self.pixels = request, None
+
+    def start(self, pixels: np.ndarray) -> None:
+        from openvino import Tensor as Shared
+
+        self.pixels = pixels
+        self.request.set_input_tensor(Shared(pixels, shared_memory=True))
+        self.request.start_async()
+
+    def outputs(self, count: int) -> tuple[Tensor, ...]:
+        self.request.wait()
+        self.pixels = None
+        return tuple(torch.from_numpy(self.request.get_output_tensor(place).data.copy()) for place in range(count))
+
+    def __del__(self):
+        # Nobody asks for the outputs where an exception or Ctrl-C came between.
+        self.request.wait()

@@ -102,7 +102,7 @@ class SingleFrames:
 
     def prepare(self, frames: Frames) -> Seen:
         chosen = frames if self.num_frames is None else frames.at(self.wanted(frames.num_frames))
-        # PIL releases the interpreter here, and the detector's thread is busy.
+        # PyTorch releases the interpreter here, and the detector's thread is busy.
         return Seen(chosen, [shrink(image, self.detector.scale) for image in chosen.images])
 
     def find(self, seen: Seen) -> tuple[list[Sighting], list[str]]:

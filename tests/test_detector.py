@@ -2,6 +2,7 @@
 
 import argparse
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -208,3 +209,13 @@ def test_box_hanging_over_the_edge_is_found(video, detector):
     found = detector.detect([cut])[0]
     assert len(found) == (0 if boxes is None else len(boxes))
     assert boxes is None or np.abs(found.boxes - boxes.astype(float)).max() < 0.01
+
+
+def test_a_frame_that_fails_takes_no_other_call_with_it(video, detector):
+    frames = read_evenly(video, 3).images
+    (before,) = detector.detect(frames[:1])
+    inputs = [*frames, np.zeros((200, 200), np.uint8), *frames]
+    with pytest.raises(cv2.error):
+        detector.detect_shrunk(inputs, [frame.shape[:2] for frame in inputs])
+    (after,) = detector.detect(frames[:1])
+    assert np.array_equal(before.boxes, after.boxes)
