@@ -214,7 +214,7 @@ def test_box_hanging_over_the_edge_is_found(video, detector):
 def test_a_frame_that_fails_takes_no_other_call_with_it(video, detector):
     frames = read_evenly(video, 3).images
     (before,) = detector.detect(frames[:1])
-    inputs = [*frames, np.zeros((200, 200), np.uint8), *frames]
+    inputs = [*frames, np.zeros((200, 200, 2), np.uint8), *frames]
     with pytest.raises(cv2.error):
         detector.detect_shrunk(inputs, [frame.shape[:2] for frame in inputs])
     (after,) = detector.detect(frames[:1])
