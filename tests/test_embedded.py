@@ -41,7 +41,13 @@ def make(repository, *arguments):
     if not shutil.which("make"):
         pytest.skip("make is not installed")
     environment = {name: value for name, value in os.environ.items() if name not in ("DATA", "FACES", "MAKEFLAGS")}
-    return subprocess.run(["make", "-n", "--no-print-directory", *arguments], cwd=repository, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        ["make", "-n", "--no-print-directory", *arguments],
+        cwd=repository,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_data_must_be_named(repository):
