@@ -22,6 +22,12 @@ from benchmarks.sections import SECTIONS, Bench, describe, videos_of
 from common.errors import Parser, positive_int, run_command
 from preprocessing.data_root import read_data_root
 
+LEGEND = """
+The published flow is our rendition of it (benchmarks/published_flow.py), the library plainly what it is built on; fair
+says whether the two are within 15 %. Ratio: how many times better ours is than the published flow. Holds: whether what
+is asked (benchmarks/asked.py) is there. docs/performance.md tells more; a single round says little.
+"""
+
 
 def chosen(text: str) -> list[str]:
     """The value of --only."""
@@ -46,7 +52,7 @@ def report(about: dict[str, Any], sections: dict[str, list[dict]]) -> str:
     rows = [row for name in SECTIONS for row in sections.get(name, [])]
     missing = [name for name in SECTIONS if name not in sections]
     left_out = f"\nNot measured: {', '.join(missing)}\n" if missing else ""
-    return f"# Performance on {about['processor']}\n\n{'; '.join(lines)}; {versions}\n\n{table(rows)}{left_out}"
+    return f"# Performance on {about['processor']}\n\n{'; '.join(lines)}; {versions}\n\n{table(rows)}{left_out}{LEGEND}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import torch
 from common.errors import UserError
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+KINDS = ("cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> tuple[torch.device, str]:
@@ -18,23 +19,21 @@ def choose_device(name: str) -> tuple[torch.device, str]:
         if torch.backends.mps.is_available():
             return torch.device("mps"), "device: mps"
         return torch.device("cpu"), f"device: cpu, {torch.get_num_threads()} threads (no GPU found)"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps") from error
-    if device.type == "cpu":
+    kind, _, number = name.partition(":")
+    # PyTorch's own reading takes cuda:256 for cuda:0.
+    if kind not in KINDS or (name != kind and not (kind != "mps" and number.isdecimal())):
+        raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps")
+    if kind == "cpu":
         return torch.device("cpu"), f"device: cpu, {torch.get_num_threads()} threads"
-    if device.type == "cuda":
+    if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        index = device.index or 0
+        index = int(number or 0)
         if index < count:
             return torch.device("cuda", index), f"device: cuda:{index} ({torch.cuda.get_device_name(index)})"
         return torch.device("cpu"), f"device: cpu ({name} was asked for, but {count} CUDA devices are usable)"
-    if device.type == "mps":
-        if torch.backends.mps.is_available():
-            return device, "device: mps"
-        return torch.device("cpu"), "device: cpu (mps was asked for, but it is not usable here)"
-    raise UserError(f"--device {name}: not one of auto, cpu, cuda, cuda:N, mps")
+    if torch.backends.mps.is_available():
+        return torch.device("mps"), "device: mps"
+    return torch.device("cpu"), "device: cpu (mps was asked for, but it is not usable here)"
 
 
 def choose_devices(names: str) -> tuple[list[torch.device], str]:
@@ -50,9 +49,11 @@ def choose_devices(names: str) -> tuple[list[torch.device], str]:
     for name in names.split(","):
         if name == "auto":
             raise UserError(f"--device {names}: auto stands alone")
+        if not name:
+            raise UserError(f"--device {names}: a comma without a device beside it")
         device, why = choose_device(name)
-        if device.type != torch.device(name).type:
-            raise UserError(f"--device {names}: {name} is not there ({why})")
+        if device.type != name.partition(":")[0]:
+            raise UserError(f"--device {names}: {name} is not there")
         devices.append(device)
         lines.append("cpu" if device.type == "cpu" else why.removeprefix("device: "))  # whose threads are shared out
     if len({device.type for device in devices}) > 1:

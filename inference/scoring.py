@@ -40,10 +40,10 @@ class Scoring:
         members, models = [], []
         for path in self.checkpoints:
             checkpoint = load_checkpoint(path)
-            say(checkpoint.describe())
             member = Member.from_checkpoint(checkpoint)
             members.append(self.engine.ready(member, checkpoint.sha256, self.frames, self.videos))
             computed = self.engine.format_of(members[-1])
+            say(f"{checkpoint.describe()}, computed in {computed}")
             models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {computed}")
         return Scorer(self, device, Ensemble(members, device, self.engine.dtype, self.batch_size), models)
 

@@ -138,13 +138,13 @@ def test_cpu_is_always_there():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-@pytest.mark.parametrize("name", ["cuda", "cuda:3"])
+@pytest.mark.parametrize("name", ["cuda", "cuda:3", "cuda:128", "cuda:256"])
 def test_missing_cuda_gives_the_cpu_and_says_so(name):
     device, line = choose_device(name)
     assert device.type == "cpu" and f"{name} was asked for" in line
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "xla", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "mps:1", "xla", ""])
 def test_unknown_devices_are_refused(name):
     with pytest.raises(UserError, match="not one of auto, cpu, cuda"):
         choose_device(name)

@@ -138,7 +138,7 @@ def test_failure_at_the_start_names_the_device(many, tmp_path):
         ("cpu,cuda:7", "cuda:7 is not there"),
         ("cuda:0,cuda:1", "cuda:0 is not there"),
         ("auto,cpu", "auto stands alone"),
-        ("cpu,", "not one of auto, cpu"),
+        ("cpu,", "a comma without a device"),
         ("cpu,gpu", "--device gpu: not one of auto, cpu"),
     ],
 )
