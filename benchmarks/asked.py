@@ -38,7 +38,6 @@ ASKED = {
     "cost of many": Asked("ours", low=0.95, high=1.05),
     "memory of many": Asked("ours", low=0.95, high=1.05),
     "label exactness": Asked("ours", high=0.005),
-    "label exactness in int8": Asked("ours", high=0.02),
     "preprocessing scale 0.5": Asked("ratio", low=5),
     "preprocessing auto": Asked("ratio", low=6),
     "crops": Asked("ours", high=2),

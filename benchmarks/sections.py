@@ -103,9 +103,7 @@ def exactness(bench: Bench) -> list[Row]:
     (path,) = out.glob("*.json")
     rows = []
     for name, gaps in _differences(json.loads(path.read_text())):
-        key = "exactness"
-        if name.endswith(("confident labels", "mean labels")):
-            key = "label exactness in int8" if "int8" in name else "label exactness"
+        key = "label exactness" if name in ("confident labels", "mean labels") else "exactness"
         rows.append(Row(key, f"{name}: largest difference from 32 bits", "P(fake)", gaps["largest"]))
         rows.append(Row("exactness", f"{name}: mean difference from 32 bits", "P(fake)", gaps["mean"]))
     return rows

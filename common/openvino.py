@@ -9,9 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Threads that may compute on any core, since decoding and detection need cores too: a fifth faster.
-SHARING = {"ENABLE_CPU_PINNING": False}
-
 
 @lru_cache(1)
 def core() -> Any:

@@ -10,7 +10,6 @@ with more folds or seeds adds these.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import Parser, UserError, positive_int, run_command
 from common.files import held, replacing, sha256_of
 from common.memory import keep_freed_memory
+from common.threads import wait_without_spinning
 from preprocessing.data_root import Video, read_data_root
 from training.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from training.pipelines import train_classifier
@@ -229,7 +229,7 @@ def _as_data(run: "FoldScores", videos: Sequence[Video]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     options, further = parse_arguments(argv)
     keep_freed_memory()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train_classifier does before torch is imported
+    wait_without_spinning()
     return cross_validate(options, further)
 
 
