@@ -133,16 +133,12 @@ class FaceDetector:
 
     def detect_shrunk(self, inputs: Iterable[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[Detections]:
         """The same from frames that `shrink` made small elsewhere; `sizes` are the (height, width) before it."""
-        found = self.thread.submit(self._found, inputs).result() if self.thread else self._found(inputs)
+        in_turn = self._in_batches if self.mtcnn.device.type == "cuda" else self._ahead
+        found = self.thread.submit(in_turn, inputs).result() if self.thread else in_turn(inputs)
         return [_to_frame(*each, size, self.scale) for each, size in zip(found, sizes, strict=True)]
 
-    def _found(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
-        """The faces of each frame, and its height and width."""
-        in_turn = self._in_batches if self.mtcnn.device.type == "cuda" else self._ahead
-        return in_turn(inputs)
-
     def _ahead(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
-        """A few frames at a time, of which the next are prepared while the networks compute."""
+        """The faces of each frame, its height and width; a few frames are prepared while networks compute others."""
         shapes: list[tuple[int, int]] = []
 
         def batches() -> Iterator[list[np.ndarray]]:
@@ -158,7 +154,7 @@ class FaceDetector:
         return [(next(each) if min(shape) >= MIN_FACE else NO_FACES, shape) for shape in shapes]
 
     def _in_batches(self, inputs: Iterable[np.ndarray]) -> list[tuple[Detections, tuple[int, int]]]:
-        """Neighbours of one size share a batch."""
+        """The same, neighbours of one size sharing a batch."""
         results: list[tuple[Detections, tuple[int, int]]] = []
         for shape, group in groupby(inputs, key=lambda frame: frame.shape[:2]):
             alike, pixels = list(group), shape[0] * shape[1]
