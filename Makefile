@@ -33,12 +33,11 @@ $(INSTALLED): requirements.txt requirements-nodeps.txt requirements-dev.txt pypr
 
 demo: setup
 	$(BIN)/python -m demo.sample_videos $(DEMO)/videos
-	$(BIN)/python -m demo.fresh_network $(DEMO)/weights/fresh_network
-	$(BIN)/python predict_folder.py --test-dir $(DEMO)/videos --weights-dir $(DEMO)/weights --models fresh_network \
-		--output $(DEMO)/submission.csv --details $(DEMO)/details.jsonl --report $(DEMO)/report.html --overwrite
+	$(BIN)/python predict_folder.py --test-dir $(DEMO)/videos --output $(DEMO)/submission.csv \
+		--details $(DEMO)/details.jsonl --report $(DEMO)/report.html --overwrite
 	@echo
-	@echo "The demo's network has random weights: its scores are near 0.5 and mean nothing."
-	@echo "For scores that mean something: ./download_weights.sh, then ./predict_submission.sh VIDEO_FOLDER OUTPUT.csv"
+	@echo "These scores are of the small network that comes along; weights/README.md tells how far to trust it."
+	@echo "For better ones: ./download_weights.sh, then ./predict_submission.sh VIDEO_FOLDER OUTPUT.csv"
 	@echo
 	@echo "The videos:                     $(DEMO)/videos (metadata.json in each folder says which are fake)"
 	@echo "A probability each:             $(DEMO)/submission.csv"

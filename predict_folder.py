@@ -2,7 +2,7 @@
 
     python predict_folder.py --test-dir videos --models final_111_DeepFakeClassifier_tf_efficientnet_b7_ns_0_36
 
-From Python: `predict_folder("videos", ["name of a checkpoint"]).labels`.
+Without --models, the small network that comes along. From Python: `predict_folder("videos").labels`.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from common.memory import keep_freed_memory
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
 from faces.detector import scale_argument
+from inference import embedded
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
 from inference.results import Results, Summary, stamp_of
@@ -29,7 +30,7 @@ MOST_NAMES_SHOWN = 5
 
 def predict_folder(
     test_dir: str | Path,
-    models: Sequence[str],
+    models: Sequence[str] = (),
     output: str | Path | None = None,
     *,
     weights_dir: str | Path = "weights",
@@ -53,6 +54,7 @@ def predict_folder(
 ) -> Summary:
     """Score the videos of `test_dir` with the checkpoints `models` (names in `weights_dir`, or paths).
 
+    Without `models` it is the small network of `inference.embedded`.
     Returns a Summary whose `labels` maps each file name to P(fake) in 0-1, 0.5 where a video could not be scored.
     With `output` the CSV, its errors file and `details` are written, and an interrupted call is continued by the
     same call. `calibration`, a file of `evaluate.py --calibrate`, adds calibrated probabilities to the details, never
@@ -81,7 +83,7 @@ def predict_folder(
             if names:
                 say(f"{len(names)} files {what}: {_some(names)}")
     videos = videos[:limit]
-    paths = _find_models(models, Path(weights_dir))
+    paths = _find_models(models, Path(weights_dir)) if models else [embedded.checkpoint()]
     temperature = Calibration.load(calibration) if calibration else None
     inputs = [*paths, *(video.path for video in videos if video.path), *([Path(calibration)] if calibration else [])]
     _keep_apart([output, details, report], inputs)
@@ -101,6 +103,8 @@ def predict_folder(
         from inference.lanes import opened
         from inference.scoring import Scoring
 
+        if not models:
+            say(f"weights: {embedded.TRUST}")
         devices, why = choose_devices(device)
         chosen_engine, how = choose_engine(engine, precision, devices[0])
         say(f"{why}; {how}")
@@ -204,7 +208,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="predict_folder", description="Score a folder of videos: P(deepfake) for each, as a CSV file.")
     add = parser.add_argument
     add("--test-dir", required=True, metavar="DIR", help="folder of videos, subfolders included; or one video or image")
-    add("--models", required=True, nargs="+", metavar="NAME", help="checkpoints in --weights-dir, or paths")
+    add(
+        "--models",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="checkpoints in --weights-dir, or paths (default: the small network that comes along)",
+    )
     add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
     add("--output", default="submission.csv", metavar="FILE", help="the CSV to write: filename,label")
     add("--details", metavar="FILE", help="JSON lines to write: per video all faces, probabilities, times, warnings")

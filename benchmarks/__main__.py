@@ -37,8 +37,8 @@ def chosen(text: str) -> list[str]:
     return [name for name in SECTIONS if name in names]
 
 
-def earlier(path: Path, about: dict[str, Any]) -> dict[str, list[dict]]:
-    """The sections of a file that were measured in the same circumstances."""
+def earlier(path: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of a file that were measured in the same circumstances: of each its rounds and its rows."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -46,10 +46,12 @@ def earlier(path: Path, about: dict[str, Any]) -> dict[str, list[dict]]:
     return found["sections"] if found["about"] == about else {}
 
 
-def report(about: dict[str, Any], sections: dict[str, list[dict]]) -> str:
+def report(about: dict[str, Any], sections: dict[str, dict[str, Any]]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     lines = [f"{name}: {value}" for name, value in about.items() if name not in ("versions", "processor")]
-    rows = [row for name in SECTIONS for row in sections.get(name, [])]
+    measured = [name for name in SECTIONS if name in sections]
+    lines.append("rounds: " + ", ".join(f"{name} {sections[name]['rounds']}" for name in measured))
+    rows = [row for name in measured for row in sections[name]["rows"]]
     missing = [name for name in SECTIONS if name not in sections]
     left_out = f"\nNot measured: {', '.join(missing)}\n" if missing else ""
     return f"# Performance on {about['processor']}\n\n{'; '.join(lines)}; {versions}\n\n{table(rows)}{left_out}{LEGEND}"
@@ -74,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sections = earlier(options.out / f"{stem}.json", about)
         for name in options.only or SECTIONS:
             print(f"measuring: {name}", file=sys.stderr, flush=True)
-            sections[name] = [row.record() for row in apart(SECTIONS[name], bench)]
+            rows = [row.record() for row in apart(SECTIONS[name], bench)]
+            sections[name] = {"rounds": options.rounds, "rows": rows}
             save_report(options.out, stem, report(about, sections), {"about": about, "sections": sections})
     print(report(about, sections))
     return 0

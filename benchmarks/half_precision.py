@@ -22,7 +22,7 @@ from common.memory import keep_freed_memory
 from faces.detector import FaceDetector
 from inference.inputs import find_videos
 from inference.readings import READINGS
-from inference.strategies import STRATEGIES
+from inference.strategies import FAKE_THRESHOLD, REAL_THRESHOLD, STRATEGIES
 from inference.stream import Video
 from inference.views import SingleFrames, reader_for
 from predict_folder import predict_folder
@@ -33,6 +33,8 @@ from training.zoo.networks import network_of
 PACKAGES = ("torch", "openvino")
 SPAN = 0.05, 0.95
 CROPS, BATCH = 32, 8
+NEAR = 0.005  # a face this near a threshold may pass it, and takes its share of the label along
+CLEAR = "confident labels, no face within 0.005 of a threshold"
 
 
 def inputs_of(videos: Sequence[Video], config: NetworkConfig) -> Tensor:
@@ -88,9 +90,16 @@ def differences(folder: Path, checkpoint: Path, frames: int) -> tuple[dict[str, 
     faces = [np.array([p for video in run for p in video]) for run in runs]
     results = {"single faces": _gaps(*faces)}
     for strategy in STRATEGIES:
-        results[f"{strategy} labels"] = _gaps(*(np.array([STRATEGIES[strategy](v) for v in run]) for run in runs))
+        labels = [np.array([STRATEGIES[strategy](video) for video in run]) for run in runs]
+        results[f"{strategy} labels"] = _gaps(*labels)
+        if strategy == "confident" and any(clear := [not _near_a_threshold(video) for video in runs[0]]):
+            results[CLEAR] = _gaps(*(values[clear] for values in labels)) | {"videos": sum(clear)}
     span = {"lowest": float(faces[0].min()), "highest": float(faces[0].max()), "faces": len(faces[0])}
     return results | {"P(fake) of the faces": span}, said
+
+
+def _near_a_threshold(video: Sequence[float]) -> bool:
+    return any(abs(p - t) <= NEAR for p in video for t in (FAKE_THRESHOLD, REAL_THRESHOLD))
 
 
 def _gaps(first: np.ndarray, second: np.ndarray) -> dict[str, float]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.cost import REPOSITORY
 from benchmarks.report import add_out_option, measured_with, write_report
-from common.errors import Parser, positive_int, run_command
+from common.errors import Parser, UserError, positive_int, run_command
 from preprocessing.data_root import METADATA, read_data_root
 
 PACKAGES = ("torch", "facenet-pytorch", "opencv-python-headless", "av", "numpy", "scikit-image")
@@ -44,9 +44,11 @@ def seconds_of(command: Sequence[str]) -> float:
 
 
 def timed(command: Sequence[str]) -> tuple[float, str]:
-    """Seconds a command takes, and what it prints."""
+    """Seconds a command takes, and what it prints. UserError with its last words if it fails."""
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{' '.join(command)}: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
     return time.perf_counter() - start, done.stdout
 
 

@@ -52,7 +52,6 @@ def describe(bench: Bench) -> dict[str, Any]:
         "device": why.removeprefix("device: "),
         "engine": choose_engine("auto", "auto", device)[1],
         "videos": f"{len(find_videos(bench.videos))} in {bench.videos.name}",
-        "rounds": bench.rounds,
         "versions": versions(PACKAGES),
     }
 
@@ -96,6 +95,7 @@ def scaling(bench: Bench) -> list[Row]:
 
 def exactness(bench: Bench) -> list[Row]:
     from benchmarks import half_precision
+    from benchmarks.half_precision import CLEAR
 
     out = bench.scratch / "exactness"
     with redirect_stdout(sys.stderr):
@@ -103,7 +103,7 @@ def exactness(bench: Bench) -> list[Row]:
     (path,) = out.glob("*.json")
     rows = []
     for name, gaps in _differences(json.loads(path.read_text())):
-        key = "label exactness" if name in ("confident labels", "mean labels") else "exactness"
+        key = "label exactness" if name in (CLEAR, "mean labels") else "exactness"
         rows.append(Row(key, f"{name}: largest difference from 32 bits", "P(fake)", gaps["largest"]))
         rows.append(Row("exactness", f"{name}: mean difference from 32 bits", "P(fake)", gaps["mean"]))
     return rows

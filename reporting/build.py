@@ -14,6 +14,7 @@ import numpy as np
 from common.errors import UserError, one_line
 from evaluation.labels import truths_of
 from faces.video import VideoError
+from inference import embedded
 from inference.details import VideoDetails, checked
 from reporting.content import WARNING_KINDS, content_of, faces_of, row_of
 from reporting.page import json_block, write_page
@@ -111,6 +112,8 @@ def _write(output, details, rows, contents, truths, pictures_wanted: bool) -> Re
         remarks.append("no pictures: the folder of the videos was not given (--videos)")
     elif missing:
         remarks.append(f"{missing} without pictures; each says why")
+    if embedded.CHECKPOINT.name in head["models"]:
+        remarks.append(embedded.TRUST)
     write_page(
         output,
         "report.html",

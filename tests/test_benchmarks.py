@@ -55,8 +55,8 @@ def test_row_shows_both_flows_and_leaves_blank_what_there_is_not():
 
 
 def test_earlier_sections_are_kept_where_the_circumstances_are_the_same(tmp_path):
-    about = {"processor": "a CPU", "rounds": 3, "versions": {"torch": "2.0"}}
-    sections = {"start": [Row("opening", "opened", "s", 1.0).record()]}
+    about = {"processor": "a CPU", "versions": {"torch": "2.0"}}
+    sections = {"start": {"rounds": 3, "rows": [Row("opening", "opened", "s", 1.0).record()]}}
     save_report(tmp_path, "performance", command.report(about, sections), {"about": about, "sections": sections})
     path = tmp_path / "performance.json"
     assert command.earlier(path, about) == sections
@@ -69,9 +69,15 @@ def test_earlier_sections_are_kept_where_the_circumstances_are_the_same(tmp_path
 def test_table_follows_the_order_of_the_sections_and_names_those_not_measured():
     about = {"processor": "a CPU", "cores": 2, "versions": {"torch": "2.0"}}
     row = Row("", "something", "s", 1.0)
-    sections = {"detection": [row.record()], "prediction": [Row("", "first", "s", 2.0).record()]}
+    sections = {
+        "detection": {"rounds": 1, "rows": [row.record()]},
+        "prediction": {"rounds": 3, "rows": [Row("", "first", "s", 2.0).record()]},
+    }
     text = command.report(about, sections)
-    assert text.index("first") < text.index("something") and "cores: 2; torch 2.0" in text
+    assert (
+        text.index("first") < text.index("something")
+        and "cores: 2; rounds: prediction 3, detection 1; torch 2.0" in text
+    )
     assert "Not measured: network, start, " in text
 
 

@@ -1,4 +1,4 @@
-"""The small network: its recipes, and the commands that make it."""
+"""The small network: its recipes, the commands that make it, and predictions without a word on networks."""
 
 import json
 import os
@@ -7,6 +7,11 @@ import subprocess
 
 import pytest
 
+from common.errors import UserError
+from inference import embedded
+from predict_folder import predict_folder
+from tests.conftest import read_csv
+from training.tools.checkpoints import load_checkpoint
 from training.tools.config import TrainConfig, read_config
 from training.tools.optimizers import learning_rate_at_end
 from training.zoo.packaged_weights import PACKAGES
@@ -67,3 +72,32 @@ def test_one_command_links_preprocesses_trains_and_ships(repository, faces):
     assert f"--initial-weights {PACKAGE}" in training and "configs/embedded.json" in training
     title = TrainConfig(encoder=PACKAGES[PACKAGE].encoder).title
     assert shipping[-2:] == [f"embedded_data/weights/embedded_{title}_0_last", "weights/embedded"]
+
+
+def test_network_that_comes_along_is_of_the_recipe_and_small(recipe):
+    checkpoint = load_checkpoint(embedded.checkpoint())
+    config = checkpoint.config
+    assert (config.encoder, config.size, config.normalize) == (recipe.encoder, recipe.size, recipe.normalize)
+    assert embedded.checkpoint().stat().st_size < 20e6
+
+
+def test_prediction_without_models_uses_it_and_says_how_far_to_trust_it(folder, tmp_path):
+    said, output, report = [], tmp_path / "out.csv", tmp_path / "report.html"
+    summary = predict_folder(folder, output=output, report=report, frames=2, say=said.append)
+    assert said[0] == f"weights: {embedded.TRUST}"
+    assert len(read_csv(output)) == 1 + len(summary.labels)
+    records = [json.loads(line) for line in report.with_suffix(".jsonl").read_text().splitlines()]
+    assert {name for record in records for name in record["models"]} == {"embedded"}
+    assert embedded.TRUST in report.read_text()
+
+
+def test_prediction_with_models_does_not_speak_of_it(folder, weights, tmp_path):
+    said, report = [], tmp_path / "report.html"
+    predict_folder(folder, ["small"], weights_dir=weights, report=report, frames=2, say=said.append)
+    assert not [line for line in said if embedded.TRUST in line] and embedded.TRUST not in report.read_text()
+
+
+def test_copy_without_it_asks_for_another(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "CHECKPOINT", tmp_path / "embedded")
+    with pytest.raises(UserError, match="embedded: is missing; name other networks with --models"):
+        predict_folder(folder)

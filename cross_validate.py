@@ -1,6 +1,6 @@
 """Train with each fold held out, from several seeds, and score the held-out videos: how good is this recipe?
 
-    python -m training.cross_validation --config C.json --data-dir DATA_ROOT --folds-csv DATA_ROOT/folds.csv \\
+    python cross_validate.py --config C.json --data-dir DATA_ROOT --folds-csv DATA_ROOT/folds.csv \\
         --folds 0 1 2 --seeds 777 778 --out DIR
 
 Further options go to train_classifier. Real videos without fakes are trained on always and held out never. Writes
@@ -20,8 +20,9 @@ from common.errors import Parser, UserError, positive_int, run_command
 from common.files import held, replacing, sha256_of
 from common.memory import keep_freed_memory
 from common.threads import wait_without_spinning
+from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
+from predict_folder import predict_folder
 from preprocessing.data_root import Video, read_data_root
-from training.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from training.pipelines import train_classifier
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ OWN_OPTIONS = ("--fold", "--seed", "--val-videos", "--output-dir", "--logdir", "
 def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """Our options, and those that go to train_classifier as they are."""
     parser = Parser(
-        prog="training.cross_validation",
+        prog="cross_validate",
         description="Train with each fold held out, and score the held-out videos.",
         epilog="Further options go to training.pipelines.train_classifier.",
     )
@@ -148,7 +149,6 @@ def _config_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace, further: Sequence[str], fold: int, seed: int, videos: Sequence[Video]) -> int:
     """Train and score, as far as that is not done; what is printed goes to the log as well. Returns the exit code."""
-    from predict_folder import predict_folder
     from training.tools.config import read_config
 
     out: Path = options.out
@@ -233,5 +233,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cross_validate(options, further)
 
 
-if __name__ == "__main__":
+def cli() -> None:
     run_command(main)
+
+
+if __name__ == "__main__":
+    cli()

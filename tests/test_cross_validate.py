@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from common.errors import UserError
+from cross_validate import main, parse_arguments
+from evaluation.held_out import always_trained_on, held_out_videos
 from evaluation.metrics import auc
 from preprocessing.data_root import read_data_root
 from tests.conftest import read_csv
 from tests.training_runs import CONFIG, write_config
-from training.cross_validation import main, parse_arguments
-from training.held_out import always_trained_on, held_out_videos
 from training.tools.checkpoints import load_checkpoint
 
 PAIRS = {0: ("004", "519"), 1: ("gtyoqwmdre", "hplzkcxiun")}
