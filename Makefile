@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo_data
 
-.PHONY: help setup demo demo-train embedded bench test lint clean
+.PHONY: help setup demo demo-train embedded bench test lint lock audit licences clean
 
 help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
@@ -18,6 +18,9 @@ help:
 	@echo "make bench        all figures against the published flow (BENCH_VIDEOS=folder BENCH_ROOT=data root; hours)"
 	@echo "make test         run the tests"
 	@echo "make lint         check style and format"
+	@echo "make lock         pin what the pinned packages need, too, after raising a pin (docs/dependencies.md)"
+	@echo "make audit        ask what vulnerabilities are known of the pinned packages (needs a network)"
+	@echo "make licences     check that all packages are under permissive licences"
 	@echo "make clean        remove the environment and the demo's files"
 
 setup: $(INSTALLED)
@@ -100,6 +103,18 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; fi
+
+# For every supported Python and platform at once; what is pinned stays, but for what the pins no longer allow.
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(LOCK_OPTIONS) \
+		requirements.txt -o requirements-lock.txt
+
+audit: setup
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements-lock.txt -r requirements-nodeps.txt
+
+licences: setup
+	$(BIN)/python -m supply.licences
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -2,7 +2,8 @@
 
     python -m inference.download_weights [NAME ...] [--weights-dir weights]
 
-WEIGHTS_URL in the environment names another server; a file is fetched from <WEIGHTS_URL>/<name>.
+WEIGHTS_URL in the environment names another server; a file is fetched from <WEIGHTS_URL>/<name>. It may hold a user
+and a password, or a query with a token, which stays behind the name; neither is ever printed.
 """
 
 import errno
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock, Timeout
@@ -23,6 +25,7 @@ from tqdm import tqdm
 
 from common.errors import Parser, UserError, one_line, run_command
 from common.files import replacing, sha256_of
+from common.redaction import without_secrets
 
 RELEASED_URL = "https://github.com/selimsef/dfdc_deepfake_challenge/releases/download/0.0.1"
 RELEASED_MODELS = (
@@ -61,7 +64,7 @@ def download_weights(
     """
     names = list(dict.fromkeys(names))
     _check(names, url)
-    url, weights_dir = url.rstrip("/"), Path(weights_dir)
+    weights_dir = Path(weights_dir)
     weights_dir.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(weights_dir / ".download.lock").acquire(timeout=0)
@@ -69,10 +72,13 @@ def download_weights(
         raise UserError(f"{weights_dir}: another download into this folder is running; wait until it ends") from error
     with lock:
         try:
-            downloaded = sum(_bring(f"{url}/{name}", weights_dir / name, pause_s) for name in names)
+            downloaded = sum(_bring(_file_url(url, name), weights_dir / name, pause_s) for name in names)
         except _Unreachable as error:
             missing = ", ".join(name for name in names if not (weights_dir / name).exists())
-            by_hand = f"download by hand from {url}/ on a computer with a network and put into {weights_dir}: {missing}"
+            server = without_secrets(_file_url(url, ""))
+            by_hand = (
+                f"download by hand from {server} on a computer with a network and put into {weights_dir}: {missing}"
+            )
             raise UserError(f"{error}; {by_hand}") from error
     return downloaded, len(names) - downloaded
 
@@ -82,9 +88,19 @@ def _check(names: list[str], url: str) -> None:
     for name in names:
         own = name == SUMS or name.endswith((".part", ".corrupt"))
         if own or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name):
-            raise UserError(f"{name!r} cannot be a checkpoint's name; name a file of {url}, without a folder")
-    if not re.match(r"https?://[^/?#]", url, re.IGNORECASE):
-        raise UserError(f"{url!r} is not an http or https URL; correct WEIGHTS_URL")
+            hint = f"name a file of {without_secrets(url)}, without a folder"
+            raise UserError(f"{name!r} cannot be a checkpoint's name; {hint}")
+    try:
+        sound = re.match(r"https?://[^/?#]", url, re.IGNORECASE) and urlsplit(url).port != 0
+    except ValueError:  # no IPv6 address in brackets; no port, which a password with a slash in it is taken for
+        sound = False
+    if not sound:
+        raise UserError(f"{without_secrets(url)!r} is not an http or https URL; correct WEIGHTS_URL")
+
+
+def _file_url(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{name}", fragment="").geturl()
 
 
 def _bring(url: str, path: Path, pause_s: float) -> bool:
@@ -173,7 +189,7 @@ def _download(transfer: "_Transfer", path: Path, listed: str | None, pause_s: fl
             if attempt == TRIES and isinstance(failure, _Unreachable):
                 raise
             if attempt == TRIES:
-                raise UserError(f"{transfer.url}: given up after {TRIES} tries: {failure}") from failure
+                raise UserError(f"{transfer.shown_url}: given up after {TRIES} tries: {failure}") from failure
             print(f"{path.name}: {failure}; trying again", flush=True)
             time.sleep(pause_s * attempt)
     transfer.part.replace(path)
@@ -188,6 +204,10 @@ class _Transfer:
     url: str
     part: Path
     version: str | None = None  # ETag or Last-Modified of the file on the server when the part was begun
+
+    @property
+    def shown_url(self) -> str:
+        return without_secrets(self.url)
 
     def run(self) -> None:
         """Bring the part to the announced size. Raises _TryFailed, or UserError where no other try helps."""
@@ -209,7 +229,7 @@ class _Transfer:
                 raise _TryFailed(f"the server answers {response.status_code} {response.reason}")
             else:
                 answer = f"{response.status_code} {response.reason}"
-                raise UserError(f"{self.url}: the server answers {answer}; check the name and WEIGHTS_URL")
+                raise UserError(f"{self.shown_url}: the server answers {answer}; check the name and WEIGHTS_URL")
 
     def verified_sha256(self, listed: str | None) -> str:
         """SHA-256 of the complete part; one that is no sound checkpoint is deleted and raises _TryFailed."""
@@ -229,9 +249,9 @@ class _Transfer:
         try:
             return requests.get(self.url, headers=headers, stream=True, timeout=CONNECT_AND_READ_TIMEOUT_S)
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise _Unreachable(f"no network or no answer from {self.url} ({_reason(error)})") from error
+            raise _Unreachable(f"no network or no answer from {self.shown_url} ({_reason(error)})") from error
         except (requests.RequestException, ValueError) as error:  # urllib3 refuses some hosts with a ValueError
-            raise UserError(f"{self.url}: {_reason(error)}") from error
+            raise UserError(f"{self.shown_url}: {_reason(error)}") from error
 
     def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
         """Write the body to the part from `start` on. What arrives before a cut-off or on a full disk stays."""
@@ -276,10 +296,13 @@ def _number(text: str) -> int | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's or the protocol's words, below all that urllib3 and requests wrap around them."""
+    """The operating system's or the protocol's words, below all that urllib3 and requests wrap around them.
+
+    They may quote a URL: the one that was asked, or the signed one that a server redirected to.
+    """
     while error.__context__:
         error = error.__context__
-    return one_line(error) or type(error).__name__
+    return without_secrets(one_line(error)) or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """What a network starts from: chance, a file, or timm's weights; and what is said where they cannot be had."""
 
+import hashlib
 import socket
 
 import pytest
@@ -17,6 +18,7 @@ from training.zoo.initial_weights import initialize
 from training.zoo.resnet3d import ResNet34_3D
 
 ENCODER = "mobilenetv3_small_050"
+REPOSITORY = "timm/mobilenetv3_small_050.lamb_in1k"
 PUBLISHED = "tf_efficientnet_b2_ns"
 OPTIONS = "; --initial-weights FILE takes a file you fetched elsewhere, --initial-weights none trains from random ones"
 
@@ -171,6 +173,34 @@ def test_spoilt_cache_is_one_line_with_the_options(hub, monkeypatch):
     cache(hub, "timm/tf_efficientnet_b2.ns_jft_in1k", {"conv_stem.weight": torch.ones(3)})
     message = refusal(create_network("DeepFakeClassifier", PUBLISHED), PUBLISHED, "imagenet")
     assert "could not be loaded" in message and message.endswith(OPTIONS)
+
+
+@pytest.mark.parametrize("flipped", [False, True], ids=["as published", "one byte flipped"])
+def test_cached_weights_must_have_the_sum_that_the_hub_announced(hub, monkeypatch, network, other, flipped):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    cache(hub, REPOSITORY, other.encoder.state_dict())
+    file = next(hub.rglob("model.safetensors"))
+    content = file.read_bytes()
+    blob = file.parents[2] / "blobs" / hashlib.sha256(content).hexdigest()
+    blob.parent.mkdir()
+    # The last byte is the highest of a weight: another number, not another format.
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ flipped]))
+    file.unlink()
+    file.symlink_to(blob)
+    if flipped:
+        message = refusal(network, ENCODER, "imagenet")
+        assert message.startswith(f"{file}: is not the file that the model hub published; delete it")
+        assert message.endswith(OPTIONS)
+    else:
+        assert initialize(network, NetworkConfig(encoder=ENCODER), "imagenet").endswith(f"{ENCODER} of timm")
+        assert equal(network.encoder.state_dict(), other.encoder.state_dict())
+
+
+def test_hub_that_needs_a_password_is_named_without_it(hub, monkeypatch, network):
+    port = constants.ENDPOINT.rpartition(":")[2]
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://me:hush@127.0.0.1:{port}")
+    message = refusal(network, ENCODER, "imagenet")
+    assert f"no connection to http://***@127.0.0.1:{port}: " in message and "hush" not in message
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

@@ -1,5 +1,6 @@
 """What a network starts from: ImageNet weights that timm publishes or a package holds, a file, or chance."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import timm
 from torch import Tensor, nn
 
 from common.errors import UserError, one_line
+from common.files import sha256_of
+from common.redaction import without_secrets
 from training.tools.checkpoints import CheckpointError, load_weights, read_checkpoint
 from training.tools.config import NetworkConfig
 from training.zoo.classifiers import ENCODERS
@@ -70,10 +73,16 @@ def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
     reason = _unreachable(published.hf_hub_id) if published.hf_hub_id else None
     if reason:
         raise UserError(f"ImageNet weights of {name} are not in the cache and cannot be fetched ({reason}){ADVICE}")
+    timm.models.set_pretrained_check_hash()  # of files that come from no hub and have their hash in their name
     try:
         pretrained = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"ImageNet weights of {name} could not be loaded ({one_line(error)[:150]}){ADVICE}") from error
+        raise UserError(
+            f"ImageNet weights of {name} could not be loaded ({without_secrets(one_line(error))[:150]}){ADVICE}"
+        ) from error
+    altered = _altered(published.hf_hub_id) if published.hf_hub_id else None
+    if altered:
+        raise UserError(f"{altered}: is not the file that the model hub published; delete it and start again{ADVICE}")
     network.encoder.load_state_dict(pretrained.state_dict(), strict=True)
     return f"initial weights: {name} of timm"
 
@@ -81,18 +90,36 @@ def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
 def _unreachable(repository: str) -> str | None:
     """Why the model hub cannot be reached; None if it can be, or if the weights are cached."""
     import requests
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import constants
 
-    names = ("model.safetensors", "pytorch_model.bin")
-    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
+    if _cached(repository):
         return None
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     try:
         requests.head(constants.ENDPOINT, timeout=CONNECT_SECONDS)
     except requests.RequestException as error:
-        return f"no connection to {constants.ENDPOINT}: {type(error).__name__}"
+        return f"no connection to {without_secrets(constants.ENDPOINT)}: {type(error).__name__}"
     return None
+
+
+def _cached(repository: str) -> Path | None:
+    """The file of weights in the model hub's cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repository, name) for name in ("model.safetensors", "pytorch_model.bin"))
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _altered(repository: str) -> Path | None:
+    """The cached file of weights if its bytes are not those that were published.
+
+    The hub's client compares sizes only. It names the bytes by the SHA-256 that the hub announced and links to them;
+    where a file system has no links, nothing is left to compare with.
+    """
+    path = _cached(repository)
+    announced = path.readlink().name if path and path.is_symlink() else ""
+    return path if re.fullmatch(r"[0-9a-f]{64}", announced) and sha256_of(path) != announced else None
 
 
 def _with_own_classes(network: nn.Module, found: Mapping) -> dict[str, Tensor]:
