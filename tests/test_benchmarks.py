@@ -140,7 +140,7 @@ def test_interruption_keeps_what_was_measured(folder, tmp_path, monkeypatch):
         command.main([str(folder), "--out", str(tmp_path / "out")])
     (path,) = (tmp_path / "out").glob("performance-*.json")
     written = json.loads(path.read_text())
-    assert [row["ratio"] for row in written["sections"]["start"]] == [1.5]
+    assert [row["ratio"] for row in written["sections"]["start"]["rows"]] == [1.5]
     assert written["about"]["cores"] >= 1 and written["about"]["versions"]["torch"]
     text = path.with_suffix(".md").read_text()
     assert "| opened, s | at most 3 | 3.00 |  |  | 2.00 | 1.50 | yes |" in text and "Not measured: exactness" in text
