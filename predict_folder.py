@@ -14,6 +14,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.memory import keep_freed_memory
+from common.ray_cluster import add_executor_options, check_executor
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
 from faces.detector import scale_argument
@@ -50,6 +51,8 @@ def predict_folder(
     calibration: str | Path | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
+    executor: str = "local",
+    ray_address: str | None = None,
     say: Callable[[str], object] = print,
 ) -> Summary:
     """Score the videos of `test_dir` with the checkpoints `models` (names in `weights_dir`, or paths).
@@ -60,7 +63,8 @@ def predict_folder(
     same call. `calibration`, a file of `evaluate.py --calibrate`, adds calibrated probabilities to the details, never
     to the labels; `report` is an HTML file to write, with its details beside it unless `details` says where. Several
     devices ("cuda:0,cuda:1") work in processes of their own, which import the script that calls this: there the call
-    belongs under `if __name__ == "__main__"`. Raises UserError with a one-line reason.
+    belongs under `if __name__ == "__main__"`. `executor` "ray" has the nodes of a Ray cluster score them. Raises
+    UserError with a one-line reason.
     """
     details = Path(report).with_suffix(".jsonl") if report and not details else details
     for name, value, known in (("strategy", strategy, STRATEGIES), ("aggregate", aggregate, AGGREGATES)):
@@ -71,6 +75,7 @@ def predict_folder(
             raise UserError(f"{name}: {number} is not at least 1")
     if not 0 <= clip_labels < 0.5:
         raise UserError(f"clip_labels: {clip_labels} is not from 0 to under 0.5")
+    check_executor(executor, ray_address)
     if calibration and not details:
         raise UserError("--calibration: its probabilities go to --details or --report; give one of them")
     videos = find_videos(test_dir)
@@ -98,19 +103,13 @@ def predict_folder(
         results = stack.enter_context(Results(output, details, overwrite))
 
         # torch takes seconds to import: what can be refused without it has been refused by now.
-        from inference.devices import choose_devices
-        from inference.engines import choose_engine
-        from inference.lanes import opened
         from inference.scoring import Scoring
 
         if not models:
             say(f"weights: {embedded.TRUST}")
-        devices, why = choose_devices(device)
-        chosen_engine, how = choose_engine(engine, precision, devices[0])
-        say(f"{why}; {how}")
-        scoring = Scoring(
+        scoring = partial(
+            Scoring,
             checkpoints=paths,
-            engine=chosen_engine,
             frames=frames,
             strategy=strategy,
             aggregate=aggregate,
@@ -120,7 +119,20 @@ def predict_folder(
             workers=workers,
             videos=len(videos),
         )
-        scorer = stack.enter_context(opened(scoring, devices, say))
+        if executor == "ray":
+            from inference.ray_lanes import opened_on_ray
+
+            opening = opened_on_ray(scoring, ray_address, device, engine, precision, len(videos), say)
+        else:
+            from inference.devices import choose_devices
+            from inference.engines import choose_engine
+            from inference.lanes import opened
+
+            devices, why = choose_devices(device)
+            chosen_engine, how = choose_engine(engine, precision, devices[0])
+            say(f"{why}; {how}")
+            opening = opened(scoring(engine=chosen_engine), devices, say)
+        scorer = stack.enter_context(opening)
         done = results.begin(
             {
                 "folder": str(Path(test_dir).resolve()),
@@ -130,7 +142,7 @@ def predict_folder(
                 "aggregate": aggregate,
                 "labels clipped by": clip_labels,
                 "detector scale": detector_scale or "auto",
-                "device": devices[0].type,
+                "device": scorer.device,
             }
         )
         todo = [video for video in videos if stamp_of(video) not in done]
@@ -258,6 +270,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="faces in one pass of a network (default: 1 on a CPU, else 32; of clips 2 and 8, of sequences 1 and 8)",
     )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
+    add_executor_options(parser)
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")
     add("--overwrite", action="store_true", help="replace an existing output")
     add("--strict", action="store_true", help="exit with code 1 if a video could not be read")

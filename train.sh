@@ -4,7 +4,8 @@
 #
 # NUM_GPUS 0 trains on the CPU. Several machines: the same command on each, NUM_GPUS being each one's own, with NNODES
 # (how many), NODE_RANK (0, 1, ...) and MASTER_ADDR (the first one's address; MASTER_PORT if 29500 is taken) set, and
-# the data and the weights on a shared disk. SEEDS="111" trains fewer. Checkpoints go to WEIGHTS (default: weights/), the
+# the data and the weights on a shared disk. MAX_RESTARTS=3 starts all processes again from the last saved state when one
+# of them has died, so often at most. SEEDS="111" trains fewer. Checkpoints go to WEIGHTS (default: weights/), the
 # output of each run to LOGS/b7_<seed> (default: logs/).
 set -euo pipefail
 
@@ -35,6 +36,14 @@ if ((gpus > 1 || ${NNODES:-1} > 1)); then
     if ((${NNODES:-1} > 1)); then
         where=(--nnodes "$NNODES" --node_rank "${NODE_RANK:?is not set}"
             --master_addr "${MASTER_ADDR:?is not set}" --master_port "${MASTER_PORT:-29500}")
+    fi
+    if ((${MAX_RESTARTS:-0} > 0)); then
+        if ((${NNODES:-1} > 1)); then
+            # Machines that meet anew after a worker has died; they agree on their ranks themselves.
+            where=(--nnodes "$NNODES" --rdzv_backend c10d --rdzv_id dfdc
+                --rdzv_endpoint "${MASTER_ADDR:?is not set}:${MASTER_PORT:-29500}")
+        fi
+        where+=(--max_restarts "$MAX_RESTARTS")
     fi
     program=(-P -m torch.distributed.run "${where[@]}" --nproc_per_node "$((gpus > 0 ? gpus : 1))"
         -m training.pipelines.train_classifier --distributed)

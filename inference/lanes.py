@@ -47,12 +47,13 @@ def opened(
 
 
 class Lanes:
-    """A Scoring open on several devices, to score videos once; `models` and `aggregates` are any Scorer's on them."""
+    """A Scoring open on several devices, to score videos once; `models`, `aggregates` and `device` are any Scorer's."""
 
     models: list[str]
     aggregates: dict[str, str]
 
     def __init__(self, scoring: Scoring, devices: Sequence[torch.device]):
+        self.device = devices[0].type
         self.scoring, self.asked_for = scoring, devices
         self.devices: dict[connection.Connection, torch.device] = {}
         self.processes: dict[connection.Connection, multiprocessing.Process] = {}

@@ -49,7 +49,7 @@ class Scoring:
 
 
 class Scorer:
-    """A Scoring open on a device.
+    """A Scoring open on a device of the kind `device` (cpu, cuda, mps).
 
     `models` says of each network what decides its numbers: name, hash, engine and number format; `aggregates`, by
     network, what is done about several people.
@@ -58,6 +58,7 @@ class Scorer:
     def __init__(self, scoring: Scoring, device: torch.device, ensemble: Ensemble, models: list[str]):
         configs = [member.config for member in ensemble.members]
         self.ensemble, self.models, self.workers = ensemble, models, scoring.workers
+        self.device = device.type
         self.views = views_for(configs, scoring.frames, detector_device(device), scoring.detector_scale)
         self.rule = Rule(STRATEGIES[scoring.strategy], scoring.aggregate, scoring.clip_labels)
         aggregates = [self.rule.aggregate_of(picture_of(config)) for config in configs]

@@ -1,6 +1,7 @@
 """Where a stage's work is done. An executor takes the items one by one and gives back what became of each."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 from common.memory import keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
+from common.ray_cluster import connect
 
 Work = Callable[[Any], Any]
 # Items handed out beyond those being worked on, so that no process waits for the parent.
@@ -23,18 +25,19 @@ class Executor(Protocol):
     """Does `make_work()(item)` for every item, in worker processes that call `make_work` once.
 
     Yields (item, result) in any order; an item whose work raised yields its exception as the result. `preload` names
-    modules that every worker needs.
+    modules that every worker needs. `workers` None is as many as there are CPUs.
     """
 
     def __call__(
-        self, make_work: Callable[[], Work], items: Sequence[Any], workers: int, preload: Sequence[str] = ()
+        self, make_work: Callable[[], Work], items: Sequence[Any], workers: int | None, preload: Sequence[str] = ()
     ) -> Iterator[tuple[Any, Any]]: ...
 
 
 def run_locally(
-    make_work: Callable[[], Work], items: Sequence[Any], workers: int, preload: Sequence[str] = ()
+    make_work: Callable[[], Work], items: Sequence[Any], workers: int | None, preload: Sequence[str] = ()
 ) -> Iterator[tuple[Any, Any]]:
     """An executor of processes on this machine. A process that dies costs its item, not the run."""
+    workers = min(workers or os.cpu_count() or 1, len(items))
     start_fork_server(preload)
     suspects: list[Any] = []
     remaining = iter(items)
@@ -94,4 +97,11 @@ def _call(item: Any) -> Any:
         return error
 
 
-EXECUTORS: dict[str, Executor] = {"local": run_locally}
+def choose_executor(name: str, ray_address: str | None) -> Executor:
+    """The executor `local`, or `ray` on the cluster at the address. Raises UserError if it cannot be had."""
+    if name == "local":
+        return run_locally
+    from preprocessing.ray_executor import run_on_ray
+
+    connect(ray_address)
+    return run_on_ray

@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import os
 import re
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from faces.detector import FaceDetector
 # What a worker with a detector imports.
 PRELOAD = ("faces.mtcnn",)
 DETECTORS = ("FacenetDetector",)
+# The device of a worker that will be on any node: one of its GPUs, over which its processes are spread, else the CPU.
+OF_NODE = "of the node"
 
 
 def add_network_options(parser: Parser) -> None:
@@ -23,6 +26,10 @@ def resolve_device(options: argparse.Namespace) -> str:
     wanted = options.device
     if wanted not in ("auto", "cpu") and not re.fullmatch(r"cuda(:\d+)?", wanted):
         raise UserError(f"--device {wanted}: not one of auto, cpu, cuda, cuda:N")
+    if options.executor == "ray":
+        if ":" in wanted:
+            raise UserError(f"--device {wanted}: which GPUs there are differs from node to node; auto or cpu")
+        return "cpu" if wanted == "cpu" else OF_NODE
     if wanted != "cpu" and _has_cuda_driver():
         import torch
 
@@ -46,6 +53,9 @@ def make_detector(thresholds: Sequence[float], device: str, scale: float | None 
     """A detector for one worker process: the processes share the cores, so each computes with one thread."""
     import torch
 
+    if device == OF_NODE:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        device = f"cuda:{os.getpid() % count}" if count else "cpu"
     if device == "cpu":
         torch.set_num_threads(1)
     return FaceDetector(thresholds, device, scale)

@@ -6,7 +6,6 @@ import argparse
 import csv
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections import Counter
@@ -18,8 +17,9 @@ from typing import Any
 
 from common.errors import Parser, UserError, one_line, positive_int
 from common.files import held
+from common.ray_cluster import add_executor_options, check_executor
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
-from preprocessing.executors import EXECUTORS, Work
+from preprocessing.executors import Executor, Work, choose_executor, run_locally
 
 
 @dataclass
@@ -56,8 +56,13 @@ def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
     add("--root-dir", required=True, metavar="DIR", help="the data root: folders of videos with metadata.json")
     if not parallel:
         return parser
-    add("--workers", type=positive_int, default=os.cpu_count() or 1, metavar="N", help="worker processes")
-    add("--executor", choices=list(EXECUTORS), default="local", help="where the work is done")
+    add(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="worker processes (default: one per core)",
+    )
+    add_executor_options(parser)
     add("--overwrite", action="store_true", help="do again what is done already")
     add("--limit", type=positive_int, metavar="N", help="only the first N items")
     add("--part", type=_share, default=(1, 1), metavar="I/N", help="only the I-th of N shares (default: 1/1)")
@@ -82,6 +87,7 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
 
     Raises UserError if artifacts made with other settings are there, or if the same work is being done already.
     """
+    check_executor(options.executor, options.ray_address)
     index, count = options.part
     share = "" if count == 1 else f".{index}of{count}"
     logs = root.folder("logs")
@@ -105,12 +111,13 @@ def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, opt
     todo = [video for video in items if options.overwrite or not stage.artifact_of(video).exists()]
     # Long work first: nobody wants to wait for the one long video that began last.
     todo.sort(key=lambda video: video.path.stat().st_size, reverse=True)
+    executor = choose_executor(options.executor, options.ray_address) if todo else run_locally
     totals, failed = Counter(), 0
     errors, notes = (logs / f"{stage.name}{share}.{kind}.csv" for kind in ("errors", "notes"))
     with _csv_log(errors, "reason") as write_error, _csv_log(notes, "note") as write_note:
         for problem in stage.problems:
             write_error(problem.item, problem.reason)
-        for video, result in _progress(stage, todo, len(items), options):
+        for video, result in _progress(stage, todo, len(items), executor, options.workers):
             if isinstance(result, Exception):
                 failed += 1
                 write_error(video.id, _reason(result))
@@ -130,13 +137,12 @@ def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, opt
 
 
 def _progress(
-    stage: Stage, todo: Sequence[Video], total: int, options: argparse.Namespace
+    stage: Stage, todo: Sequence[Video], total: int, executor: Executor, workers: int | None
 ) -> Iterator[tuple[Video, Outcome | Exception]]:
     from tqdm import tqdm
 
     if not todo:
         return
-    executor, workers = EXECUTORS[options.executor], min(options.workers, len(todo))
     with tqdm(total=total, initial=total - len(todo), desc=stage.name, unit="item") as bar:
         for item, result in executor(stage.make_work, todo, workers, stage.preload):
             bar.update()

@@ -139,6 +139,16 @@ def test_training_on_several_gpus_and_machines_is_started_by_torchrun(repository
     (run,) = trained(repository, tmp_path, echoing_python, "root", "8", SEEDS="111", **machines)
     values = {"--nnodes": "2", "--node_rank": "1", "--master_addr": "first", "--nproc_per_node": "8"}
     assert {name: run[run.index(name) + 1] for name in values} == values
+    assert "--max_restarts" not in run
+
+
+def test_training_is_restarted_when_asked_and_machines_then_meet_anew(repository, tmp_path, echoing_python):
+    (run,) = trained(repository, tmp_path, echoing_python, "root", "4", SEEDS="111", MAX_RESTARTS="3")
+    assert run[run.index("--max_restarts") + 1] == "3" and "--standalone" in run and run[-2:] == ["--resume", "auto"]
+    machines = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first", "MAX_RESTARTS": "3"}
+    (run,) = trained(repository, tmp_path, echoing_python, "root", "8", SEEDS="111", **machines)
+    values = {"--nnodes": "2", "--rdzv_backend": "c10d", "--rdzv_endpoint": "first:29500", "--max_restarts": "3"}
+    assert {name: run[run.index(name) + 1] for name in values} == values and "--node_rank" not in run
 
 
 def test_training_on_several_machines_wants_their_ranks(repository, tmp_path, echoing_python):
