@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo_data
 
-.PHONY: help setup demo demo-train embedded bench test lint lock audit licences clean
+.PHONY: help setup demo demo-train embedded bench test fuzz faults lint lock audit licences clean
 
 help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
@@ -17,6 +17,8 @@ help:
 	@echo "make embedded     a small network trained on your data (DATA=data root, FACES=folder of real stills, if any)"
 	@echo "make bench        all figures against the published flow (BENCH_VIDEOS=folder BENCH_ROOT=data root; hours)"
 	@echo "make test         run the tests"
+	@echo "make fuzz         500 hostile videos through prediction and preprocessing (FUZZ_SOURCE=folder of MP4 files, if any)"
+	@echo "make faults       kills, full disks, jumping clocks and two runs at a time, on every command (half an hour)"
 	@echo "make lint         check style and format"
 	@echo "make lock         pin what the pinned packages need, too, after raising a pin (docs/dependencies.md)"
 	@echo "make audit        ask what vulnerabilities are known of the pinned packages (needs a network)"
@@ -99,6 +101,16 @@ bench: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+FUZZ_SOURCE ?=
+FUZZ_OPTIONS ?=
+FAULTS_OPTIONS ?=
+
+fuzz: setup
+	$(BIN)/python -m tests.hostile.fuzz $(if $(FUZZ_SOURCE),--source $(FUZZ_SOURCE)) $(FUZZ_OPTIONS)
+
+faults: setup
+	$(BIN)/python -m tests.faults $(FAULTS_OPTIONS)
 
 lint: setup
 	$(BIN)/ruff check .

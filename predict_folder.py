@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, positive_int, run_command
+from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits, add_limit_options
 from common.memory import keep_freed_memory
 from common.ray_cluster import add_executor_options, check_executor
 from common.threads import wait_without_spinning
@@ -47,6 +48,8 @@ def predict_folder(
     precision: str = "auto",
     batch_size: int | None = None,
     workers: int = 2,
+    video_timeout: float = DEFAULT_SECONDS,
+    video_memory: float = DEFAULT_GIGABYTES,
     limit: int | None = None,
     calibration: str | Path | None = None,
     report: str | Path | None = None,
@@ -73,11 +76,15 @@ def predict_folder(
     for name, number in (("frames", frames), ("workers", workers)):
         if number < 1:
             raise UserError(f"{name}: {number} is not at least 1")
+    for name, number in (("video_timeout", video_timeout), ("video_memory", video_memory)):
+        if not number > 0:
+            raise UserError(f"{name}: {number} is not over 0")
     if not 0 <= clip_labels < 0.5:
         raise UserError(f"clip_labels: {clip_labels} is not from 0 to under 0.5")
     check_executor(executor, ray_address)
     if calibration and not details:
         raise UserError("--calibration: its probabilities go to --details or --report; give one of them")
+    limits = Limits(video_timeout, video_memory)
     videos = find_videos(test_dir)
     if sample_submission is not None:
         videos, missing, extra = in_submission_order(videos, sample_submission)
@@ -118,6 +125,7 @@ def predict_folder(
             batch_size=batch_size,
             workers=workers,
             videos=len(videos),
+            limits=limits,
         )
         if executor == "ray":
             from inference.ray_lanes import opened_on_ray
@@ -156,7 +164,13 @@ def predict_folder(
     if report:
         from reporting.build import write_report
 
-        say(str(write_report(read_details(details), report, videos=test_dir, overwrite=overwrite, source=details)))
+        say(
+            str(
+                write_report(
+                    read_details(details), report, videos=test_dir, overwrite=overwrite, source=details, limits=limits
+                )
+            )
+        )
     return summary
 
 
@@ -271,6 +285,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
     add_executor_options(parser)
+    add_limit_options(parser)
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")
     add("--overwrite", action="store_true", help="replace an existing output")
     add("--strict", action="store_true", help="exit with code 1 if a video could not be read")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import Parser, UserError, positive_int, run_command
+from common.limits import Limits, add_limit_options
 from inference.details import read_details
 from reporting.build import MOST_MEGABYTES, write_report
 
@@ -30,6 +31,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
     add("--device", default="auto", metavar="D", help="for --heatmaps: auto, cpu, cuda, cuda:N or mps")
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
+    add_limit_options(parser)
     add("--overwrite", action="store_true", help="replace an existing output")
     options = parser.parse_args(argv)
     if bool(options.heatmaps) != bool(options.models) or (options.heatmaps and not options.videos):
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         workers=options.workers,
         overwrite=options.overwrite,
         source=options.details,
+        limits=Limits.of(options),
     )
     print(report)
     return 0

@@ -22,8 +22,10 @@ import torch
 from benchmarks import published_flow
 from benchmarks.report import Row, add_out_option, measured_with, table, write_report
 from common.errors import Parser, UserError, positive_int, run_command
+from common.limits import DEFAULT_LIMITS
 from common.memory import keep_freed_memory
 from demo.fresh_network import write_fresh_network
+from faces.decoders import Decoders
 from faces.detector import FaceDetector, shrink
 from inference.devices import choose_device
 from inference.engines import choose_engine
@@ -97,11 +99,12 @@ def whole_videos(folder: Path, checkpoints: Sequence[Path], rounds: int) -> Row:
     videos = find_videos(folder)[: None if len(checkpoints) == 1 else VIDEOS_OF_SEVERAL]
     ensemble, views = ours(checkpoints, len(videos))
     rule = Rule(confident_strategy)
-    with Published(checkpoints) as published:
+    with Published(checkpoints) as published, Decoders(DEFAULT_LIMITS, ready=WORKERS) as decoders:
+        read = reader_for(views, decoders.read)
         times = alternately(
             rounds,
             published=lambda: published.seconds(published_flow.time_videos, [video.path for video in videos]),
-            ours=lambda: seconds(lambda: list(score_videos(videos, reader_for(views), views, ensemble, rule, WORKERS))),
+            ours=lambda: seconds(lambda: list(score_videos(videos, read, views, ensemble, rule, WORKERS))),
         )
     rates = {name: len(videos) / value for name, value in times.items()}
     what = f"whole videos, {len(checkpoints)} B7 ({len(videos)} videos)"

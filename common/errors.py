@@ -42,8 +42,12 @@ def positive_int(text: str) -> int:
 
 
 def one_line(text: object) -> str:
-    """`text` with its line breaks shown as spaces, for messages that must stay on one line."""
-    return " ".join(str(text).split())
+    """`text` with its line breaks shown as spaces, for messages that must stay on one line.
+
+    What else is not to be seen, such as the codes that a terminal obeys, is shown as an escape: names may hold any.
+    """
+    line = " ".join(str(text).split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def exit_on_user_error(main: Callable[[], int]) -> NoReturn:

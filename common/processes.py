@@ -1,12 +1,18 @@
 """Worker processes that leave it to the process they work for when to end, and the server they are forked from."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+# Loaded by now: a process that has just been forked had better load nothing.
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def start_fork_server(preload: Sequence[str]) -> None:
@@ -59,6 +65,12 @@ def leave_signals_to_parent() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def die_with_parent() -> None:
+    """In a program that a worker starts (`preexec_fn`): end when the worker does, even by a signal. Linux only."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_with(parent: multiprocessing.Process) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
+from common.spreadsheets import from_text
 from evaluation.labels import read_table
 from evaluation.problems import Problems
 from inference.details import json_lines
@@ -90,7 +91,8 @@ def read_predictions(path: str | Path, name: str) -> Predictions:
         raise UserError(f"{path}: no predictions in it")
     errors = predictions.path.with_name(f"{predictions.path.name}.errors.csv")
     if errors.is_file():
-        predictions.reasons = {row["filename"]: row["reason"] for row in read_table(errors, ("filename", "reason"))}
+        rows = read_table(errors, ("filename", "reason"))
+        predictions.reasons = {from_text(row["filename"]): from_text(row["reason"]) for row in rows}
     return predictions
 
 

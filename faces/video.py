@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import av
 import cv2
@@ -60,13 +61,7 @@ class VideoFile:
 
     def __init__(self, path: str | Path, rgb: bool = False):
         self._picture = _upright_rgb if rgb else _upright_bgr
-        try:
-            # Opening a pipe would wait for somebody to write into it.
-            if not stat.S_ISREG(Path(path).stat().st_mode):
-                raise VideoError("is not a regular file")
-            self._file = Path(path).open("rb")  # noqa: SIM115, closed in __exit__
-        except OSError as error:
-            raise VideoError(f"cannot be opened: {error.strerror}") from error
+        self._file = _opened(path)  # closed in __exit__
         try:
             self._scan()
         except BaseException:
@@ -103,6 +98,8 @@ class VideoFile:
         self._file.seek(0)
         try:
             container = av.open(self._file, options=OPEN_OPTIONS)
+        except MemoryError:
+            raise
         except (av.FFmpegError, ValueError) as error:
             raise VideoError("is not a readable video") from error
         if not _pictures(container):
@@ -143,6 +140,8 @@ class VideoFile:
                 continue
             try:
                 decoded = packet.decode()
+            except MemoryError:  # FFmpeg's is both
+                raise
             except av.FFmpegError:  # a damaged packet; what follows may be sound
                 continue
             for frame in decoded:
@@ -150,6 +149,16 @@ class VideoFile:
                 position += 1
                 if index is not None:
                     yield index, frame
+
+
+def _opened(path: str | Path) -> BinaryIO:
+    try:
+        # Opening a pipe would wait for somebody to write into it.
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise VideoError("is not a regular file")
+        return Path(path).open("rb")
+    except OSError as error:
+        raise VideoError(f"cannot be opened: {error.strerror}") from error
 
 
 def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
@@ -163,6 +172,8 @@ def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
     while True:
         try:
             packet = next(packets, None)
+        except MemoryError:
+            raise
         except av.FFmpegError:
             return
         if packet is None:
@@ -213,9 +224,16 @@ def evenly_spaced(frame_count: int, num_frames: int) -> list[int]:
     return np.unique(np.linspace(0, frame_count - 1, num_frames).astype(int)).tolist()
 
 
-def read_frames(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Frames:
+def as_it_is(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+def read_frames(
+    path: str | Path, choose: Callable[[int], Iterable[int]], keep: Callable[[np.ndarray], Any] = as_it_is
+) -> Frames:
     """The frames that `choose(frame_count)` names, in increasing order, each once. Where the video breaks off, what
-    came before is returned, with a warning. Raises VideoError if not a single frame can be read.
+    came before is returned, with a warning. `keep` is given each frame, and what it returns stands in `images`.
+    Raises VideoError if not a single frame can be read.
     """
     with VideoFile(path, rgb=True) as video:
         if video.frame_count == 0:
@@ -223,7 +241,7 @@ def read_frames(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Fra
         wanted = sorted({int(index) for index in choose(video.frame_count)})
         frames = Frames([], [], num_frames=video.frame_count, rate=video.rate)
         for index, image in video.frames(wanted):
-            frames.images.append(image)
+            frames.images.append(keep(image))
             frames.indices.append(index)
         if not frames.images:
             raise VideoError("has a video stream, but no frame of it can be decoded")
@@ -236,21 +254,28 @@ def read_frames(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Fra
     return frames
 
 
-def read_image(path: str | Path) -> Frames:
-    """An image file as a video of one frame."""
+def read_image(path: str | Path, keep: Callable[[np.ndarray], Any] = as_it_is) -> Frames:
+    """An image file as a video of one frame, of which `keep` is given the picture. Raises VideoError."""
+    with _opened(path) as file:
+        encoded = np.fromfile(file, dtype=np.uint8)
     try:
-        encoded = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise VideoError(f"cannot be opened: {error.strerror}") from error
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        raise VideoError(f"is not a readable image ({error.err})") from error
     if image is None:
         raise VideoError("is not a readable image" if encoded.size else "is empty (0 bytes)")
-    return Frames([cv2.cvtColor(image, cv2.COLOR_BGR2RGB)], [0], num_frames=1)
+    return Frames([keep(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))], [0], num_frames=1)
 
 
-def read_file(path: str | Path, choose: Callable[[int], Iterable[int]]) -> Frames:
+def read_file(
+    path: str | Path, choose: Callable[[int], Iterable[int]], keep: Callable[[np.ndarray], Any] = as_it_is
+) -> Frames:
     """The frames of a video that `choose(frame_count)` names, or the one frame of an image."""
-    return read_image(path) if Path(path).suffix.lower() in IMAGE_SUFFIXES else read_frames(path, choose)
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return read_image(path, keep)
+    return read_frames(path, choose, keep)
 
 
 def read_evenly(path: str | Path, num_frames: int) -> Frames:

@@ -8,7 +8,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import connection
 from threading import Lock
 from typing import Any
@@ -36,7 +36,8 @@ def opened(
     Processes are gone when the block ends. Raises UserError for what `Scoring.open` refuses.
     """
     if len(devices) == 1:
-        yield scoring.open(devices[0], say)
+        with closing(scoring.open(devices[0], say)) as scorer:
+            yield scorer
         return
     lanes = Lanes(scoring, devices)
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import held, replacing
+from common.spreadsheets import as_text
 from inference.stream import Video, VideoScore
 
 Stamp = tuple[str, int, int]
@@ -119,7 +120,8 @@ class Results:
                 del record["stamp"]
                 write_details({**record, **about(record)})
         if summary.unscored:
-            _write_csv(summary.errors_file, ("filename", "reason"), summary.unscored.items())
+            rows = ((as_text(name), as_text(reason)) for name, reason in summary.unscored.items())
+            _write_csv(summary.errors_file, ("filename", "reason"), rows)
         else:
             summary.errors_file.unlink(missing_ok=True)
         # repr keeps every digit of the label, so that reading the file gives the same number back.

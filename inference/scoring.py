@@ -1,11 +1,14 @@
 """How the videos of a run are scored: a description that can be sent anywhere, and what it becomes on a device."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from common.limits import Limits
+from faces.decoders import Decoders
 from inference.devices import detector_device
 from inference.engines import Engine
 from inference.ensemble import Ensemble, Member
@@ -32,20 +35,27 @@ class Scoring:
     batch_size: int | None
     workers: int
     videos: int
+    limits: Limits
 
     def open(self, device: torch.device, say: Callable[[str], object]) -> "Scorer":
         """Networks and detectors on `device`; `say` is told of every checkpoint. Raises UserError."""
         if device.type == "cuda":
             torch.cuda.set_device(device)  # else a process of another GPU takes memory on the first as well
         members, models = [], []
-        for path in self.checkpoints:
-            checkpoint = load_checkpoint(path)
-            member = Member.from_checkpoint(checkpoint)
-            members.append(self.engine.ready(member, checkpoint.sha256, self.frames, self.videos))
-            computed = self.engine.format_of(members[-1])
-            say(f"{checkpoint.describe()}, computed in {computed}")
-            models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {computed}")
-        return Scorer(self, device, Ensemble(members, device, self.engine.dtype, self.batch_size), models)
+        with ExitStack() as stack:
+            # They start while the networks are loaded.
+            decoders = stack.enter_context(Decoders(self.limits, ready=min(self.workers, self.videos)))
+            for path in self.checkpoints:
+                checkpoint = load_checkpoint(path)
+                member = Member.from_checkpoint(checkpoint)
+                members.append(self.engine.ready(member, checkpoint.sha256, self.frames, self.videos))
+                computed = self.engine.format_of(members[-1])
+                say(f"{checkpoint.describe()}, computed in {computed}")
+                models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {computed}")
+            ensemble = Ensemble(members, device, self.engine.dtype, self.batch_size)
+            scorer = Scorer(self, device, ensemble, decoders, models)
+            stack.pop_all()
+        return scorer
 
 
 class Scorer:
@@ -55,8 +65,11 @@ class Scorer:
     network, what is done about several people.
     """
 
-    def __init__(self, scoring: Scoring, device: torch.device, ensemble: Ensemble, models: list[str]):
+    def __init__(
+        self, scoring: Scoring, device: torch.device, ensemble: Ensemble, decoders: Decoders, models: list[str]
+    ):
         configs = [member.config for member in ensemble.members]
+        self.decoders = decoders
         self.ensemble, self.models, self.workers = ensemble, models, scoring.workers
         self.device = device.type
         self.views = views_for(configs, scoring.frames, detector_device(device), scoring.detector_scale)
@@ -66,4 +79,9 @@ class Scorer:
 
     def score(self, videos: Iterable[Video]) -> Iterator[VideoScore]:
         """The scores of the videos, in their order, each as soon as it is there."""
-        return score_videos(videos, reader_for(self.views), self.views, self.ensemble, self.rule, self.workers)
+        read = reader_for(self.views, self.decoders.read)
+        return score_videos(videos, read, self.views, self.ensemble, self.rule, self.workers)
+
+    def close(self) -> None:
+        """End the processes that read videos."""
+        self.decoders.close()

@@ -224,6 +224,8 @@ def views_for(
     return views
 
 
-def reader_for(views: Sequence[View]) -> Callable[[Path], Frames]:
-    """Reads what all `views` need of a video file in one pass, or the one frame of an image."""
-    return lambda path: read_file(path, lambda count: {int(i) for view in views for i in view.wanted(count)})
+def reader_for(
+    views: Sequence[View], read: Callable[[Path, Callable[[int], Iterable[int]]], Frames] = read_file
+) -> Callable[[Path], Frames]:
+    """Reads what all `views` need of a video file in one pass, or the one frame of an image, by means of `read`."""
+    return lambda path: read(path, lambda count: {int(i) for view in views for i in view.wanted(count)})

@@ -6,14 +6,17 @@ python -m preprocessing.check DATA_ROOT
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, one_line, positive_int, run_command
+from common.limits import Limits, add_limit_options, limited
 from faces.video import VideoError, VideoFile
 from preprocessing.data_root import DataRoot, Video, read_data_root
+from preprocessing.executors import run_locally
 from preprocessing.generate_folds import N_SPLITS, fold_of
+from preprocessing.runner import reason_of
 
 # A video whose brightest pixel is darker than this is hard to find faces in.
 DARK = 150
@@ -49,9 +52,9 @@ def look_at(video: Video) -> Look:
         return Look(width, height, file.frame_count, file.frame_count / file.rate, int(first.max()), lies)
 
 
-def survey(root: DataRoot, workers: int = 2) -> Iterator[str]:
+def survey(root: DataRoot, workers: int, limits: Limits) -> Iterator[str]:
     """The survey, line by line."""
-    looks, unreadable = _look_at_all(root, workers)
+    looks, unreadable = _look_at_all(root, workers, limits)
     reals, fakes = root.reals, root.fakes
     paired = {fake.original for fake in fakes}
     folds = Counter(fold_of(root.videos[video.source]) for video in root.videos.values())
@@ -80,25 +83,23 @@ def survey(root: DataRoot, workers: int = 2) -> Iterator[str]:
         yield f"  {one_line(item)}: {one_line(reason)}"
 
 
-def _look_at_all(root: DataRoot, workers: int) -> tuple[dict[str, Look], list[tuple[str, str]]]:
+def _look_at_all(root: DataRoot, workers: int, limits: Limits) -> tuple[dict[str, Look], list[tuple[str, str]]]:
     from tqdm import tqdm
 
-    looks, unreadable = {}, []
-
-    def look(video: Video) -> Look | str:
-        try:
-            return look_at(video)
-        except VideoError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(workers) as pool:
-        videos = list(root.videos.values())
-        for video, found in zip(videos, tqdm(pool.map(look, videos), total=len(videos), desc="check"), strict=True):
-            if isinstance(found, Look):
-                looks[video.id] = found
-            else:
-                unreadable.append((f"{video.part}/{video.path.name}", found))
+    videos = list(root.videos.values())
+    make_work = partial(limited, _make_look, limits)
+    found = dict(tqdm(run_locally(make_work, videos, workers), total=len(videos), desc="check"))
+    looks = {video.id: found[video] for video in videos if isinstance(found[video], Look)}
+    unreadable = [
+        (f"{video.part}/{video.path.name}", reason_of(found[video], limits))
+        for video in videos
+        if video.id not in looks
+    ]
     return looks, unreadable
+
+
+def _make_look() -> Callable[[Video], Look]:
+    return look_at
 
 
 def _other_size(video: Video, looks: dict[str, Look]) -> bool:
@@ -145,8 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="preprocessing.check", description="A survey of a data root before any work.")
     parser.add_argument("root_dir", metavar="DATA_ROOT", help="folders of videos with metadata.json")
     parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="videos looked at the same time")
+    add_limit_options(parser)
     options = parser.parse_args(argv)
-    for line in survey(read_data_root(Path(options.root_dir)), options.workers):
+    for line in survey(read_data_root(Path(options.root_dir)), options.workers, Limits.of(options)):
         print(line)
     return 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from common.errors import Parser, one_line, run_command
 from common.ffmpeg import ffmpeg_executable
 from common.files import replacing
+from common.processes import die_with_parent
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.runner import Outcome, Stage, StageError, run_stage, stage_parser
 
@@ -41,7 +42,7 @@ def compress_video(video: Video, executable: str, seed: int, out_dir: Path) -> O
             # One thread: the workers fill the cores, and the bytes do not depend on the machine.
             command += ["-c:v", "libx264", "-crf", str(quality), "-pix_fmt", "yuv420p", "-threads", "1", *sound]
             command += ["-f", _container(target), f"file:{temporary.absolute()}"]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", preexec_fn=die_with_parent)
             if done.returncode == 0:
                 return Outcome(Counter({f"at crf {quality}": 1}))
         raise StageError(f"ffmpeg failed: {one_line(done.stderr)[-200:] or f'exit code {done.returncode}'}")

@@ -135,9 +135,11 @@ def _unusable(folder: Path, name: str, entry: object) -> str | None:
     original = entry.get("original")
     if entry["label"] == FAKE and not (isinstance(original, str) and _is_plain(original)):
         return f"its original is {original!r}, not the name of a video"
-    if not (folder / name).is_file():
-        return "the file is missing"
-    return None
+    try:
+        there = (folder / name).is_file()
+    except OSError as error:  # a name that no file can have
+        return f"the file is missing ({error.strerror})"
+    return None if there else "the file is missing"
 
 
 def _is_plain(name: str) -> bool:

@@ -2,23 +2,23 @@
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from contextlib import suppress
+from multiprocessing import connection
 from typing import Any, Protocol
 
+from common.errors import one_line
+from common.limits import how_it_ended
 from common.memory import keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
 from common.ray_cluster import connect
 
 Work = Callable[[Any], Any]
-# Items handed out beyond those being worked on, so that no process waits for the parent.
-AHEAD_PER_WORKER = 1
 
 
 class WorkerDied(Exception):
-    """The process that worked on an item was killed, most likely for want of memory."""
+    """The process that worked on an item has ended; the message says how."""
 
 
 class Executor(Protocol):
@@ -39,62 +39,91 @@ def run_locally(
     """An executor of processes on this machine. A process that dies costs its item, not the run."""
     workers = min(workers or os.cpu_count() or 1, len(items))
     start_fork_server(preload)
-    suspects: list[Any] = []
-    remaining = iter(items)
-    while True:
+    waiting = deque(items)
+    idle: list[_Worker] = []
+    busy: dict[connection.Connection, _Worker] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                worker = idle.pop() if idle else _Worker(make_work)
+                worker.begin(waiting.popleft())
+                busy[worker.pipe] = worker
+            for pipe in connection.wait(list(busy)):
+                worker = busy.pop(pipe)
+                item, result = worker.item, worker.result()
+                # One that was refused memory may keep what it has for ever.
+                if isinstance(result, (WorkerDied, MemoryError)):
+                    worker.end()
+                else:
+                    idle.append(worker)
+                yield item, result
+    finally:
+        # Interrupted, they finish what they have begun: half of it would have to be removed.
+        workers_left = [*idle, *busy.values()]
+        for worker in workers_left:
+            worker.pipe.close()
+        for worker in workers_left:
+            worker.process.join()
+
+
+class _Worker:
+    """A process that does one item at a time."""
+
+    def __init__(self, make_work: Callable[[], Work]):
+        context = multiprocessing.get_context("forkserver")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, make_work), daemon=True)
+        self.process.start()
+        theirs.close()  # so that it is noticed when the process ends
+        self.item: Any = None
+
+    def begin(self, item: Any) -> None:
+        self.item = item
+        with suppress(OSError):  # that it has ended is noticed when its result is awaited
+            self.pipe.send(item)
+
+    def result(self) -> Any:
+        """What became of the item: the work's result, the exception it raised, or WorkerDied."""
         try:
-            yield from _run_pool(make_work, remaining, workers, suspects)
-        except BrokenProcessPool:
-            # Some item in flight brought its process down; alone in a pool each shows whether it was the one.
-            for item in list(suspects):
-                try:
-                    yield from _run_pool(make_work, iter([item]), 1, [])
-                except BrokenProcessPool:
-                    yield item, WorkerDied("its worker process was killed (out of memory?)")
-            continue
-        return
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return WorkerDied(how_it_ended(self.process.exitcode))
+        except Exception as error:  # the result cannot be read, which is this item's fault alone
+            return error
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.join()
 
 
-def _run_pool(
-    make_work: Callable[[], Work], items: Iterator[Any], workers: int, in_flight: list[Any]
-) -> Iterator[tuple[Any, Any]]:
-    """Results of one pool of processes; `in_flight` always holds the items whose results are not out yet."""
-    in_flight.clear()
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(make_work,)) as pool:
-        pending = {}
-        try:
-            while True:
-                for item in islice(items, workers * (1 + AHEAD_PER_WORKER) - len(pending)):
-                    in_flight.append(item)
-                    pending[pool.submit(_call, item)] = item
-                if not pending:
-                    return
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    result = future.result()
-                    item = pending.pop(future)
-                    in_flight.remove(item)
-                    yield item, result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-_work: Work | None = None
-
-
-def _start(make_work: Callable[[], Work]) -> None:
-    global _work
+def _serve(pipe: connection.Connection, make_work: Callable[[], Work]) -> None:
     leave_signals_to_parent()
     keep_freed_memory()
-    _work = make_work()
+    work: Work | None = None
+    while True:
+        try:
+            item = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            work = work or make_work()
+            result = work(item)
+        except Exception as error:  # one item of many is isolated here; the runner records the reason
+            result = error
+        try:
+            _tell(pipe, result)
+        except OSError:  # nobody wants to know
+            return
 
 
-def _call(item: Any) -> Any:
+def _tell(pipe: connection.Connection, result: Any) -> None:
     try:
-        return _work(item)
-    except Exception as error:  # one item of many is isolated here; the runner records the reason
-        return error
+        pipe.send(result)
+    except OSError:
+        raise
+    except Exception as error:  # an exception may hold anything
+        pipe.send(RuntimeError(f"{type(result).__name__}: {one_line(result)} ({type(error).__name__} in sending it)"))
 
 
 def choose_executor(name: str, ray_address: str | None) -> Executor:

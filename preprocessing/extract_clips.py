@@ -182,9 +182,13 @@ def read_tracks(path: Path) -> dict[str, Any]:
     """What `track_video` wrote. Raises StageError if it is missing or something else."""
     try:
         content = json.loads(path.read_text())
-        for tracks in content["clips"].values():
+        for start, tracks in content["clips"].items():
+            if not start.isdecimal():  # clips are named after it
+                raise ValueError(start)
             for track in tracks:
                 track["first"], track["last"] = int(track["first"]), int(track["last"])
+                if not 0 <= track["first"] <= track["last"] < track["first"] + CHUNK:
+                    raise ValueError(track["last"])
                 if len(track["box"]) != 4 or not np.isfinite(track["box"]).all():
                     raise ValueError(track["box"])
         for sequence in content["sequences"]:
@@ -192,7 +196,7 @@ def read_tracks(path: Path) -> dict[str, Any]:
                 raise ValueError(sequence["frames"])
     except FileNotFoundError as error:
         raise StageError(f"no tracks of {path.stem}; see the errors of track_faces") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StageError(f"{path} is not a file of tracks ({error!r})") from error
     return content
 

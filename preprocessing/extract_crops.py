@@ -71,7 +71,7 @@ def read_boxes(path: Path) -> Boxes:
         boxes = {frame: np.array(found, dtype=np.float64) for frame, found in frames.items() if frame % FRAME_STEP == 0}
     except FileNotFoundError as error:
         raise StageError(f"no boxes of {path.stem}; run detect_original_faces, or see its errors") from error
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise StageError(f"{path} is not a file of boxes ({error})") from error
     for frame, found in boxes.items():
         if frame < 0 or found.ndim != 2 or found.shape[1] != 4 or not np.isfinite(found).all():

@@ -44,7 +44,10 @@ def crops_of(folder: Path) -> list[Path]:
 
 def read_png(path: Path, flags: int) -> np.ndarray:
     """The image. Raises StageError, with the file's name, if it is not one."""
-    image = cv2.imread(str(path), flags)
+    try:
+        image = cv2.imread(str(path), flags)
+    except cv2.error:  # more pixels than OpenCV reads
+        image = None
     if image is None:
         raise StageError(f"{path} is not a readable image; do step 2 again with --overwrite")
     return image

@@ -7,7 +7,10 @@ from typing import Any
 
 from common.errors import one_line
 from common.ray_cluster import RETRIES, begin_worker
-from preprocessing.executors import AHEAD_PER_WORKER, Work, WorkerDied
+from preprocessing.executors import Work, WorkerDied
+
+# Items handed out beyond those being worked on, so that no node waits for this process.
+AHEAD_PER_WORKER = 1
 
 
 def run_on_ray(

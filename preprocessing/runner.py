@@ -12,14 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common.errors import Parser, UserError, one_line, positive_int
 from common.files import held
+from common.limits import Limits, add_limit_options, limited
 from common.ray_cluster import add_executor_options, check_executor
+from common.spreadsheets import as_text
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
-from preprocessing.executors import Executor, Work, choose_executor, run_locally
+from preprocessing.executors import Executor, Work, WorkerDied, choose_executor, run_locally
 
 
 @dataclass
@@ -63,6 +66,7 @@ def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
         help="worker processes (default: one per core)",
     )
     add_executor_options(parser)
+    add_limit_options(parser)
     add("--overwrite", action="store_true", help="do again what is done already")
     add("--limit", type=positive_int, metavar="N", help="only the first N items")
     add("--part", type=_share, default=(1, 1), metavar="I/N", help="only the I-th of N shares (default: 1/1)")
@@ -120,7 +124,7 @@ def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, opt
         for video, result in _progress(stage, todo, len(items), executor, options.workers):
             if isinstance(result, Exception):
                 failed += 1
-                write_error(video.id, _reason(result))
+                write_error(video.id, reason_of(result, Limits.of(options)))
                 continue
             totals += result.counts
             for note in result.notes:
@@ -144,7 +148,8 @@ def _progress(
     if not todo:
         return
     with tqdm(total=total, initial=total - len(todo), desc=stage.name, unit="item") as bar:
-        for item, result in executor(stage.make_work, todo, workers, stage.preload):
+        make_work = partial(limited, stage.make_work, Limits.of(options))
+        for item, result in executor(make_work, todo, workers, stage.preload):
             bar.update()
             yield item, result
 
@@ -155,12 +160,14 @@ def _say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception, limits: Limits) -> str:
     """What to write about a failure: our own errors are sentences, others need their type to be understood."""
     from faces.video import VideoError
 
+    if isinstance(error, MemoryError):
+        return limits.too_large
     text = one_line(error)
-    return text if isinstance(error, (VideoError, StageError)) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, (VideoError, StageError, WorkerDied)) else f"{type(error).__name__}: {text}"
 
 
 class StageError(Exception):
@@ -198,7 +205,7 @@ def _csv_log(path: Path, what: str) -> Iterator[Callable[[str, str], None]]:
             writer = csv.writer(file, lineterminator="\n")
             if new:
                 writer.writerow(("item", what))
-            writer.writerow((item, text))
+            writer.writerow((as_text(item), as_text(text)))
 
     yield write
 

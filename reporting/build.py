@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, one_line
+from common.limits import DEFAULT_LIMITS, Limits
 from evaluation.labels import truths_of
+from faces.decoders import Decoders
 from faces.video import VideoError
 from inference import embedded
 from inference.details import VideoDetails, checked
 from reporting.content import WARNING_KINDS, content_of, faces_of, row_of
 from reporting.page import json_block, write_page
-from reporting.pictures import DARK, Pictures, path_of, take_pictures
+from reporting.pictures import DARK, Pictures, Read, path_of, take_pictures
 from reporting.summary import summary_of
 
 # A thousand videos stay under 30 MB: what the numbers leave of this is shared by the videos' pictures.
@@ -55,14 +57,16 @@ def write_report(
     workers: int = 2,
     overwrite: bool = False,
     source: object = "details",
+    limits: Limits = DEFAULT_LIMITS,
     say: Callable[[str], object] = print,
 ) -> Report:
     """Write the report of a run's records (dicts, as lines of its details file) to the HTML file `output`.
 
     `videos` is the folder (or the one file) that was scored: with it there are pictures, fewer and smaller ones
-    the more videos there are, so that the file stays below `max_megabytes`. `labels` are files that know which videos
-    are fake. With `heatmaps` K > 0, `checkpoints` show where they look on each video's K most telling faces; these
-    pictures come on top. Raises UserError for what cannot be read, is no record, or must not be written over.
+    the more videos there are, so that the file stays below `max_megabytes`; a video that takes more than `limits` has
+    none. `labels` are files that know which videos are fake. With `heatmaps` K > 0, `checkpoints` show where they look
+    on each video's K most telling faces; these pictures come on top. Raises UserError for what cannot be read, is no
+    record, or must not be written over.
     """
     output = Path(output)
     if output.exists() and not overwrite:
@@ -84,12 +88,13 @@ def write_report(
     contents = [content_of(video) for video in details]
 
     budget = (max_megabytes * 1e6 - len(json_block([rows, contents]))) / len(details) / BASE64
-    pictures = _all_pictures(details, videos, budget, workers)
-    maps = [[] for _ in details]
-    if heatmaps:
-        from reporting.heatmaps import heatmaps_of  # torch is needed for nothing else here
+    with Decoders(limits) as decoders:
+        pictures = _all_pictures(details, videos, budget, workers, decoders.read)
+        maps = [[] for _ in details]
+        if heatmaps:
+            from reporting.heatmaps import heatmaps_of  # torch is needed for nothing else here
 
-        maps = heatmaps_of(details, Path(videos), checkpoints, heatmaps, device, say)
+            maps = heatmaps_of(details, Path(videos), checkpoints, heatmaps, device, say, decoders.read)
     for video, row, content, taken, heat in zip(details, rows, contents, pictures, maps, strict=True):
         content |= taken.content() | {"heatmaps": heat}
         row["face"] = _place(taken, most_telling(video))
@@ -140,22 +145,22 @@ def most_telling(video: VideoDetails) -> int | None:
 
 
 def _all_pictures(
-    details: Sequence[VideoDetails], videos: str | Path | None, budget: float, workers: int
+    details: Sequence[VideoDetails], videos: str | Path | None, budget: float, workers: int, read: Read
 ) -> list[Pictures]:
     """The pictures of every video, in order, under a progress bar; what is wrong with one stays its own."""
     if videos is None:
         return [Pictures(missing="the folder of the videos was not given (--videos)") for _ in details]
     from tqdm import tqdm
 
-    take = partial(_pictures_of, videos=Path(videos), budget=budget)
+    take = partial(_pictures_of, videos=Path(videos), budget=budget, read=read)
     with ThreadPoolExecutor(workers, thread_name_prefix="pictures") as pool:
         return list(tqdm(pool.map(take, details), total=len(details), unit="video", desc="pictures"))
 
 
-def _pictures_of(video: VideoDetails, videos: Path, budget: float) -> Pictures:
+def _pictures_of(video: VideoDetails, videos: Path, budget: float, read: Read) -> Pictures:
     try:
-        size = (video.width, video.height)
-        return take_pictures(path_of(video, videos), faces_of(video), most_telling(video), video.frames, size, budget)
+        path, faces, size = path_of(video, videos), faces_of(video), (video.width, video.height)
+        return take_pictures(path, faces, most_telling(video), video.frames, size, budget, read)
     except VideoError as error:
         return Pictures(missing=str(error))
     except Exception as error:  # one item of a batch is isolated here; its reason is recorded

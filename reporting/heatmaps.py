@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from common.errors import UserError, one_line
 from faces.geometry import crop_face, isotropically_resize_image, put_to_center
+from faces.video import read_file
 from inference.details import Face, VideoDetails
 from inference.devices import choose_device
-from reporting.pictures import data_uri, frames_at, path_of, webp
+from reporting.pictures import Read, data_uri, frames_at, path_of, webp
 from training.tools.checkpoints import Checkpoint, load_checkpoint
 
 SIDE = 140
@@ -32,6 +33,7 @@ def heatmaps_of(
     count: int,
     device: str = "auto",
     say: Callable[[str], object] = print,
+    read: Read = read_file,
 ) -> list[list[dict[str, Any]]]:
     """For each video, pictures of the `count` faces that each network is surest about, and of where it looks.
 
@@ -54,7 +56,7 @@ def heatmaps_of(
     maps = []
     for video in tqdm(details, unit="video", desc="heat maps"):
         try:
-            maps.append(_of_video(video, videos, networks, count))
+            maps.append(_of_video(video, videos, networks, count, read))
         except Exception as error:  # one item of a batch is isolated here; its reason is told
             say(f"{one_line(video.filename)}: no heat maps: {one_line(error)}")
             maps.append([])
@@ -110,12 +112,14 @@ def most_certain(video: VideoDetails, model: str, count: int) -> list[Face]:
     return sorted(seen, key=lambda face: -abs(face.probabilities[place] - 0.5))[:count]
 
 
-def _of_video(video: VideoDetails, videos: Path, networks: Sequence[Checkpoint], count: int) -> list[dict[str, Any]]:
+def _of_video(
+    video: VideoDetails, videos: Path, networks: Sequence[Checkpoint], count: int, read: Read
+) -> list[dict[str, Any]]:
     wanted = [(face, network) for network in networks for face in most_certain(video, network.name, count)]
     found = []
     if not wanted:
         return found
-    for index, image in frames_at(path_of(video, videos), {face.frame for face, _ in wanted}):
+    for index, image in frames_at(path_of(video, videos), {face.frame for face, _ in wanted}, read):
         for face, network in wanted:
             crop = crop_face(image, np.array(face.box))
             if face.frame == index and crop.size:

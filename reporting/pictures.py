@@ -1,7 +1,7 @@
 """Small pictures of a video: its faces on one sheet, and some frames, decoded again and kept within a budget."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 
 from faces.geometry import isotropically_resize_image, put_to_center
-from faces.video import IMAGE_SUFFIXES, VideoError, VideoFile, read_image
+from faces.video import Frames, VideoError, read_file
 from inference.details import Face, VideoDetails
 
+# Reads the frames of a file that a function of their number chooses, as `faces.video.read_file` does.
+Read = Callable[[Path, Callable[[int], Iterable[int]]], Frames]
 # What a face's picture shows around its box, in parts of the box's longer side: hair and chin help to recognise it.
 FACE_MARGIN = 0.2
 SHEET_COLUMNS = 8
@@ -81,12 +83,18 @@ class Pictures:
 
 
 def take_pictures(
-    path: Path, faces: Sequence[Face], telling: int | None, frames: Sequence[int], size: tuple[int, int], budget: float
+    path: Path,
+    faces: Sequence[Face],
+    telling: int | None,
+    frames: Sequence[int],
+    size: tuple[int, int],
+    budget: float,
+    read: Read = read_file,
 ) -> Pictures:
     """Pictures of the video (or image) at `path` in about `budget` bytes; the faces alone may take more.
 
     `faces` in order of time, `telling` the place of one that must be among those shown; `frames` were looked at, `size`
-    (width, height) they had. Raises VideoError if the file cannot be read, or has another size.
+    (width, height) they had. `read` reads the file. Raises VideoError if that fails, or it has another size.
     """
     plan = plan_for(budget)
     chosen = _spread(range(len(faces)), plan.faces, telling)
@@ -94,7 +102,7 @@ def take_pictures(
     with_face = sorted({faces[i].frame for i in chosen}) or list(frames)
     chosen_frames = set(_spread(with_face, plan.frames, faces[telling].frame if telling is not None else None))
     tiles, pictures, brightness = {}, {}, []
-    for index, image in frames_at(path, {faces[i].frame for i in chosen} | chosen_frames):
+    for index, image in frames_at(path, {faces[i].frame for i in chosen} | chosen_frames, read):
         if size[0] and (image.shape[1], image.shape[0]) != size:
             raise VideoError("is not the file that was scored: its frames have another size")
         for i in (i for i in chosen if faces[i].frame == index):
@@ -119,13 +127,12 @@ def _spread(items: Sequence[int], count: int, wanted: int | None) -> list[int]:
     return chosen
 
 
-def frames_at(path: Path, indices: set[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """(index, (h, w, 3) uint8 BGR), one at a time: the frames of a long video do not fit into memory."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        yield 0, cv2.cvtColor(read_image(path).images[0], cv2.COLOR_RGB2BGR)
-        return
-    with VideoFile(path) as video:
-        yield from video.frames(indices)
+def frames_at(path: Path, indices: set[int], read: Read = read_file) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, (h, w, 3) uint8 BGR) of these frames of a video, or of an image, as far as they can be decoded."""
+    if indices:
+        frames = read(path, lambda frame_count: indices)
+        for index, image in zip(frames.indices, frames.images, strict=True):
+            yield index, cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
 
 def path_of(video: VideoDetails, videos: Path) -> Path:

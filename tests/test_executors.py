@@ -7,6 +7,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from common.limits import Limits, limited
+from common.processes import die_with_parent
 from preprocessing.executors import WorkerDied, run_locally
 
 
@@ -52,6 +57,53 @@ def test_killed_worker_costs_its_item_alone():
     assert set(results) == set(items)
     assert isinstance(results.pop(7), WorkerDied) and isinstance(results.pop(3), ValueError)
     assert all(result == item for item, result in results.items())
+
+
+def make_hostile():
+    """Work by names: some of it never ends, wants too much memory, or gives what cannot be sent."""
+
+    def work(name: str) -> object:
+        if name == "endless":
+            while True:
+                pass
+        if name == "huge":
+            return len(np.ones(3 << 27, np.uint8)) and name
+        return (lambda: name) if name == "unsendable" else name
+
+    return work
+
+
+def test_item_that_keeps_to_no_limit_ends_alone_and_says_which():
+    items = ["endless", "huge", "unsendable", "a", "b", "c"]
+    results = dict(run_locally(partial(limited, make_hostile, Limits(seconds=1.5, gigabytes=0.25)), items, 2))
+    assert isinstance(results["endless"], WorkerDied) and "longer than --video-timeout" in str(results["endless"])
+    assert isinstance(results["huge"], MemoryError)
+    assert "lambda" in str(results["unsendable"])
+    assert [results[name] for name in "abc"] == ["a", "b", "c"]
+
+
+def test_work_that_cannot_be_begun_is_every_items_reason():
+    results = dict(run_locally(partial(limited, partial(int, "seven"), Limits()), [1, 2, 3], 2))
+    assert all(isinstance(result, ValueError) and "seven" in str(result) for result in results.values())
+
+
+def make_starting(folder: Path):
+    """Work that starts another program, notes its number, and is killed."""
+
+    def work(name: str) -> None:
+        program = subprocess.Popen(["sleep", "infinity"], preexec_fn=die_with_parent)
+        (folder / name).write_text(str(program.pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return work
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a program with the one that started it")
+def test_programs_that_a_worker_has_started_end_with_it(tmp_path):
+    ((_, result),) = run_locally(partial(make_starting, tmp_path), ["pid"], 1)
+    assert isinstance(result, WorkerDied)
+    while _state((tmp_path / "pid").read_text()) != "Z":
+        pass  # a program that lived on would keep the test here
 
 
 def test_workers_start_once(tmp_path):

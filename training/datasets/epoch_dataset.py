@@ -116,7 +116,10 @@ def read_image(path: Path, flags: int) -> np.ndarray:
         encoded = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UnreadableCropError(f"{path}: {error.strerror}") from error
-    image = cv2.imdecode(encoded, flags) if encoded.size else None
+    try:
+        image = cv2.imdecode(encoded, flags) if encoded.size else None
+    except cv2.error as error:  # more pixels than OpenCV reads
+        raise UnreadableCropError(f"{path}: not a readable image ({error.err})") from error
     if image is None:
         raise UnreadableCropError(f"{path}: {'not a readable image' if encoded.size else 'empty'}")
     return image

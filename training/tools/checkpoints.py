@@ -152,10 +152,13 @@ def read_checkpoint(path: Path) -> Mapping:
     """The file's dictionary, tensors on the CPU, nothing in it executed. Raises CheckpointError."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        _refuse_bombs(path)
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             # Read where it is looked at; files of old versions of PyTorch cannot be.
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except PermissionError as error:
         raise CheckpointError(f"{path}: cannot be opened: {error.strerror}") from error
     except Exception as error:  # torch raises half a dozen types here; the reason always goes into the message
@@ -163,6 +166,17 @@ def read_checkpoint(path: Path) -> Mapping:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint dictionary")
     return content
+
+
+def _refuse_bombs(path: Path) -> None:
+    """PyTorch stores what it writes as it is: a file that holds more than its own size was made to fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise CheckpointError(f"{path}: {_refusal(error)}") from error
+    if content > path.stat().st_size:
+        raise CheckpointError(f"{path}: refused, it unpacks to {content} bytes, more than it has")
 
 
 def _refusal(error: Exception) -> str:
