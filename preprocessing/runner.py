@@ -121,7 +121,7 @@ def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, opt
     with _csv_log(errors, "reason") as write_error, _csv_log(notes, "note") as write_note:
         for problem in stage.problems:
             write_error(problem.item, problem.reason)
-        for video, result in _progress(stage, todo, len(items), executor, options.workers):
+        for video, result in _progress(stage, todo, len(items), executor, options):
             if isinstance(result, Exception):
                 failed += 1
                 write_error(video.id, reason_of(result, Limits.of(options)))
@@ -141,7 +141,7 @@ def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, opt
 
 
 def _progress(
-    stage: Stage, todo: Sequence[Video], total: int, executor: Executor, workers: int | None
+    stage: Stage, todo: Sequence[Video], total: int, executor: Executor, options: argparse.Namespace
 ) -> Iterator[tuple[Video, Outcome | Exception]]:
     from tqdm import tqdm
 
@@ -149,7 +149,7 @@ def _progress(
         return
     with tqdm(total=total, initial=total - len(todo), desc=stage.name, unit="item") as bar:
         make_work = partial(limited, stage.make_work, Limits.of(options))
-        for item, result in executor(make_work, todo, workers, stage.preload):
+        for item, result in executor(make_work, todo, options.workers, stage.preload):
             bar.update()
             yield item, result
 
