@@ -25,7 +25,7 @@ CPUS_OF_LANE = 8
 LARGEST_GROUP = 64
 # An actor is started again so often; what kills more often is not a video here and there.
 RESTARTS = 20
-# How long to wait for a node that comes back when none is left, in seconds.
+# How long to wait in seconds for the next lane to start when others have, and for a node to come back if none is left.
 PATIENCE = 300
 
 
@@ -98,10 +98,16 @@ class RayLanes:
     device: str
 
     def __init__(self, say: Callable[[str], object]):
-        self.say, self.lanes = say, []
+        self.say = say
+        self.lanes, self.free = [], []
+        self.starting: dict[Any, Any] = {}
 
     def start(self, places: Sequence[Place], description: tuple, strict: bool) -> None:
-        """Start a lane at each place, and wait until the networks are loaded; what the first one says is passed on."""
+        """Start a lane at each place, and wait until the networks are loaded; what the first one says is passed on.
+
+        One that has no room, or whose node died before it was noticed, is not waited for longer than PATIENCE seconds;
+        it joins the others whenever it starts, if it computes as one of them.
+        """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -109,18 +115,20 @@ class RayLanes:
         self.say(f"ray: {len(places)} workers on {nodes} nodes are starting, as soon as the cluster has room for them")
         kind = ray.remote(max_restarts=RESTARTS)(_Lane)
         self.shared = [ray.put((*description, strict))]
-        opening = {}
         for place in places:
             options = {"num_cpus": place.cpus, "num_gpus": int(place.gpu)}
             # Soft: when a node is gone for good, Ray starts the lane again where there is room.
             where = NodeAffinitySchedulingStrategy(place.node, soft=True)
             lane = kind.options(**options, scheduling_strategy=where).remote(place.cpus, place.gpu)
             self.lanes.append(lane)
-            opening[self._open(lane)] = lane
+            self.starting[self._open(lane)] = lane
         heard = []
-        while opening:
-            done, _ = ray.wait(list(opening))
-            lane = opening.pop(done[0])
+        while self.starting:
+            done, _ = ray.wait(list(self.starting), timeout=PATIENCE if heard else None)
+            if not done:
+                self.say(f"{len(self.starting)} workers have not started yet; the others begin")
+                break
+            lane = self.starting.pop(done[0])
             try:
                 about = ray.get(done[0])
             except ray.exceptions.RayError as error:
@@ -131,6 +139,7 @@ class RayLanes:
             if isinstance(about, UserError):
                 raise about
             heard.append(about)
+            self.free.append(lane)
         if not heard:
             raise UserError(f"--executor ray: no worker could be started: {reason}")
         self._describe(heard)
@@ -158,7 +167,7 @@ class RayLanes:
         import ray
 
         waiting, came_back, deaths = deque(videos), deque(), Counter()
-        free, starting, running = list(self.lanes), {}, {}
+        free, starting, running = self.free, self.starting, {}
         while waiting or came_back or running:
             while free and (waiting or came_back):
                 group = self._group(waiting, came_back)
@@ -173,6 +182,8 @@ class RayLanes:
                 lane = starting.pop(ready[0])
                 if self._is_alike(ready[0]):
                     free.append(lane)
+                else:
+                    self.say("a worker that started late cannot take part: it has died, or computes otherwise")
                 continue
             lane, group = running[ready[0]]
             try:
@@ -207,7 +218,7 @@ class RayLanes:
         return lane.open.options(max_task_retries=-1).remote(self.shared)
 
     def _is_alike(self, opened: Any) -> bool:
-        """Whether a lane has started again, and on a node that computes as the run's settings say."""
+        """Whether a lane has started, late or again, and on a node that computes as the run's settings say."""
         import ray
 
         try:

@@ -83,6 +83,8 @@ def another_node(cluster, killed_when: Callable[[], bool]):
     thread.start()
     yield node
     thread.join()
+    while any(known["Alive"] and known["NodeID"] == node.node_id for known in ray.nodes()):
+        pass  # the next test must not count on it
 
 
 def make_waiting(doomed: str, begun: Path):
