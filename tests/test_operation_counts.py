@@ -9,8 +9,10 @@ import pytest
 from torch import nn
 
 from demo.fresh_network import write_fresh_network
+from faces import decoders
 from faces import video as decoding
 from faces.detector import FaceDetector
+from faces.frame_memory import FrameMemories
 from faces.geometry import crop_bounds
 from faces.mtcnn import Mtcnn
 from faces.video import VideoFile
@@ -30,7 +32,8 @@ def buffer(array: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Counts of the costly calls and of the bytes they make, by name."""
+    """Counts of costly calls and of the bytes they make, by name; videos are read in this process, to be counted."""
+    monkeypatch.setattr(decoders, "AVAILABLE", False)
     counts = Counter()
 
     def count(owner, name, key, amount=lambda result, *args: 1):
@@ -150,3 +153,18 @@ def test_second_start_converts_no_network(video, predict, counted):
     assert counted["networks converted"] == 2 and counted["pictures in OpenVINO"] == 2 * FRAMES
     assert predict(video, "small", "other", engine="openvino").labels == first
     assert counted["networks converted"] == 2 and counted["pictures in OpenVINO"] == 4 * FRAMES
+
+
+def test_frames_are_handed_over_by_another_process_without_a_copy(video, predict, monkeypatch):
+    handed: list[np.ndarray] = []
+    lend = FrameMemories.lend
+
+    def spy(*arguments):
+        images = lend(*arguments)
+        handed.extend(images)
+        return images
+
+    monkeypatch.setattr(FrameMemories, "lend", spy)
+    predict(video, "small", detector_scale=1.0)
+    assert [image.nbytes for image in handed] == FRAMES * [FRAME_BYTES]
+    assert not any(image.flags.owndata for image in handed)
