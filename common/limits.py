@@ -72,31 +72,43 @@ def _positive(text: str) -> float:
     return value
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """The process is ended by SIGALRM if the block takes longer, in whatever it is doing."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+class Allowance:
+    """What this process may take for one video after another, beyond what it has when this is made.
 
+    Memory that it has freed may stay with it, so a video may take up to twice the limit, and never less than it.
+    """
 
-def limit_memory(limits: Limits) -> None:
-    """From now on this process gets no more memory than it has and the limit says; nothing but Linux keeps to it."""
-    if sys.platform == "linux":
-        import resource
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self._most = _allocated() + 2 * limits.bytes
 
-        allowed = _allocated() + limits.bytes
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(
-            resource.RLIMIT_DATA, (allowed if most == resource.RLIM_INFINITY else min(allowed, most), most)
-        )
+    @contextmanager
+    def for_one_video(self) -> Iterator[None]:
+        """In the block too large an allocation fails. SIGALRM ends the process if the block takes longer, in whatever
+        it is doing.
+        """
+        self._limit_memory()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self.limits.seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _limit_memory(self) -> None:
+        if sys.platform == "linux":  # no other system keeps to it
+            import resource
+
+            allowed = min(_allocated() + self.limits.bytes, self._most)
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            soft = allowed if hard == resource.RLIM_INFINITY else min(allowed, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _allocated() -> int:
-    """Bytes that this process has allocated for itself, touched or not."""
+    """Bytes that this process has allocated for itself, touched or not; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0
     status = Path("/proc/self/status").read_text()
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:")), 0)
 
@@ -104,10 +116,10 @@ def _allocated() -> int:
 def limited(make_work: Callable[[], Callable[[Any], Any]], limits: Limits) -> Callable[[Any], Any]:
     """What `make_work` makes, in a process in which each call then keeps to the limits, or ends it."""
     work = make_work()
-    limit_memory(limits)
+    allowance = Allowance(limits)
 
     def within(item: Any) -> Any:
-        with time_limit(limits.seconds):
+        with allowance.for_one_video():
             return work(item)
 
     return within

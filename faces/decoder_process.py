@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from common.limits import GIGABYTE, Limits, limit_memory, time_limit
+from common.limits import GIGABYTE, Allowance, Limits
 from common.memory import keep_freed_memory
 from faces.video import VideoError, read_file
 
@@ -89,7 +89,7 @@ def read_for(channel: socket.socket, path: str, memory: int, limits: Limits) -> 
         frames = read_file(path, choose, pixels.add)
     except VideoError as error:
         send(channel, {"refused": str(error)})
-    except MemoryError:
+    except (MemoryError, BlockingIOError):  # the latter from a thread for which there is no stack
         send(channel, {"refused": limits.too_large, "spent": True})
     except Exception as error:  # one of many files; the reason is passed on
         send(channel, {"failed": f"{type(error).__name__}: {error}"})
@@ -104,12 +104,12 @@ def main() -> None:
     limits = Limits(float(seconds), float(gigabytes))
     keep_freed_memory()
     cv2.setNumThreads(1)
-    limit_memory(limits)
+    allowance = Allowance(limits)
     with socket.socket(fileno=int(descriptor)) as channel:
         while (request := receive(channel)) is not None:
             _, (memory,), _, _ = socket.recv_fds(channel, 1, 1)
             try:
-                with time_limit(limits.seconds):
+                with allowance.for_one_video():
                     read_for(channel, request["path"], memory, limits)
             finally:
                 os.close(memory)

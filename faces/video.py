@@ -105,6 +105,9 @@ class VideoFile:
         if not _pictures(container):
             container.close()
             raise VideoError("has no video stream")
+        if _pictures(container)[0].codec_context is None:
+            container.close()
+            raise VideoError("has a video stream of an unknown kind")
         # Videos are decoded side by side; threads within one would only get into each other's way.
         _pictures(container)[0].codec_context.thread_count = 1
         return container

@@ -84,6 +84,19 @@ def test_reasons_are_those_given_here(decoders, tmp_path):
             decoders.read(tmp_path / name, eight)
 
 
+def test_stream_of_an_unknown_kind_is_refused(decoders, video, tmp_path):
+    (tmp_path / "odd.mp4").write_bytes(video.read_bytes().replace(b"avc1\0", b"zzzz\0"))
+    with pytest.raises(VideoError, match="has a video stream of an unknown kind"):
+        decoders.read(tmp_path / "odd.mp4", eight)
+
+
+def test_every_video_may_take_as_much_as_the_first(video, tmp_path):
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((6000, 6000, 3), np.uint8))  # 108 MB, twice while it is turned
+    with Decoders(Limits(gigabytes=0.3)) as decoders:
+        process = [decoders.read(tmp_path / "large.png", eight) and decoders._idle[0].process.pid for _ in range(4)]
+    assert len(set(process)) == 1
+
+
 def test_several_threads_read_at_once(decoders, sample_root):
     paths = sorted(sample_root.rglob("*.mp4")) * 3
     with ThreadPoolExecutor(3) as threads:
