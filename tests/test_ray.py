@@ -205,8 +205,8 @@ def test_video_that_kills_is_reported_and_the_others_are_scored(cluster):
     assert sorted(scores) == names
     assert scores.pop("deadly").error == f"its worker died {RETRIES + 1} times (out of memory?)"
     assert all(score.error is None and score.label == 0.25 for score in scores.values())
-    # A restart may fail once more than the video has killed.
-    assert sum(line.startswith("a worker or its node died") for line in said) > RETRIES
+    # What was told just before a death may be lost with it: then the first of these is not put down to the deadly one.
+    assert sum(line.startswith("a worker or its node died") for line in said) in (RETRIES + 1, RETRIES + 2)
 
 
 def test_every_gpu_and_cpu_of_unequal_nodes_is_used():
