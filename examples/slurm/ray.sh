@@ -14,16 +14,19 @@ ray=(.venv/bin/ray)
 export RAY_USAGE_STATS_ENABLED=0
 address="$(hostname):${RAY_PORT:-6379}"
 nodes="${SLURM_JOB_NUM_NODES:-1}"
-"${ray[@]}" start --head --port "${RAY_PORT:-6379}" --include-dashboard=false
-trap '"${ray[@]}" stop' EXIT
+"${ray[@]}" start --head --port "${RAY_PORT:-6379}" --include-dashboard=false --block &
+# Not `ray stop`, which ends the clusters of other jobs on this node as well.
+head=$!
+trap 'kill "$head" && wait "$head" || true' EXIT
 if ((nodes > 1)); then
     srun --nodes=$((nodes - 1)) --ntasks-per-node=1 --exclude="$SLURMD_NODENAME" \
         "${ray[@]}" start --address "$address" --block &
 fi
 
 # Prediction takes the nodes that are there when it begins.
-count='import ray; ray.init("auto", logging_level="error", log_to_driver=False); print(sum(n["Alive"] for n in ray.nodes()))'
-until (($(.venv/bin/python -c "$count") >= nodes)); do
+count='import ray, sys; ray.init(sys.argv[1], logging_level="error", log_to_driver=False); print(sum(n["Alive"] for n in ray.nodes()))'
+until (($(.venv/bin/python -c "$count" "$address" 2> /dev/null || echo 0) >= nodes)); do
+    kill -0 "$head" # it has ended: so does this
     sleep 2
 done
 "$@" --executor ray --ray-address "$address"
