@@ -72,43 +72,34 @@ def _positive(text: str) -> float:
     return value
 
 
-class Allowance:
-    """What this process may take for one video after another, beyond what it has when this is made.
+@contextmanager
+def for_one_video(limits: Limits) -> Iterator[None]:
+    """In the block an allocation fails that takes more memory than the process has before it and the limit says.
 
-    Memory that it has freed may stay with it, so a video may take up to twice the limit, and never less than it.
+    SIGALRM ends the process if the block takes longer than allowed, in whatever it is doing.
     """
+    _limit_memory(limits)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def __init__(self, limits: Limits):
-        self.limits = limits
-        self._most = _allocated() + 2 * limits.bytes
 
-    @contextmanager
-    def for_one_video(self) -> Iterator[None]:
-        """In the block too large an allocation fails. SIGALRM ends the process if the block takes longer, in whatever
-        it is doing.
-        """
-        self._limit_memory()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, self.limits.seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+def _limit_memory(limits: Limits) -> None:
+    if sys.platform != "linux":  # no other system keeps to it
+        return
+    import resource
 
-    def _limit_memory(self) -> None:
-        if sys.platform == "linux":  # no other system keeps to it
-            import resource
-
-            allowed = min(_allocated() + self.limits.bytes, self._most)
-            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-            soft = allowed if hard == resource.RLIM_INFINITY else min(allowed, hard)
-            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    # Not once for all videos: networks keep what they have made for every size of frame that they have seen.
+    allowed = _allocated() + limits.bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed if hard == resource.RLIM_INFINITY else min(allowed, hard), hard))
 
 
 def _allocated() -> int:
-    """Bytes that this process has allocated for itself, touched or not; 0 where the system does not tell."""
-    if sys.platform != "linux":
-        return 0
+    """Bytes that this process has allocated for itself, touched or not."""
     status = Path("/proc/self/status").read_text()
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:")), 0)
 
@@ -116,10 +107,9 @@ def _allocated() -> int:
 def limited(make_work: Callable[[], Callable[[Any], Any]], limits: Limits) -> Callable[[Any], Any]:
     """What `make_work` makes, in a process in which each call then keeps to the limits, or ends it."""
     work = make_work()
-    allowance = Allowance(limits)
 
     def within(item: Any) -> Any:
-        with allowance.for_one_video():
+        with for_one_video(limits):
             return work(item)
 
     return within

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from common.limits import GIGABYTE, Allowance, Limits
+from common.limits import GIGABYTE, Limits, for_one_video
 from common.memory import keep_freed_memory
 from faces.video import VideoError, read_file
 
@@ -104,12 +104,11 @@ def main() -> None:
     limits = Limits(float(seconds), float(gigabytes))
     keep_freed_memory()
     cv2.setNumThreads(1)
-    allowance = Allowance(limits)
     with socket.socket(fileno=int(descriptor)) as channel:
         while (request := receive(channel)) is not None:
             _, (memory,), _, _ = socket.recv_fds(channel, 1, 1)
             try:
-                with allowance.for_one_video():
+                with for_one_video(limits):
                     read_for(channel, request["path"], memory, limits)
             finally:
                 os.close(memory)

@@ -152,7 +152,10 @@ def read_checkpoint(path: Path) -> Mapping:
     """The file's dictionary, tensors on the CPU, nothing in it executed. Raises CheckpointError."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    zipped = zipfile.is_zipfile(path)
+    try:
+        zipped = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile as error:  # a damaged end can look like one of several disks
+        raise CheckpointError(f"{path}: {_refusal(error)}") from error
     if zipped:
         _refuse_bombs(path)
     try:
