@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -71,17 +71,18 @@ def test_items_come_back_with_results_exceptions_and_deaths(cluster, tmp_path):
 
 @contextmanager
 def another_node(cluster, killed_when: Callable[[], bool]):
-    """A third node, which is killed when the condition holds while the block runs."""
-    node = cluster.add_node(**cluster.small)
+    """A third node, which is killed when the condition holds while the block runs, and the event of its death."""
+    node, dead = cluster.add_node(**cluster.small), Event()
 
     def kill():
         while not killed_when():
             pass
         cluster.remove_node(node, allow_graceful=False)
+        dead.set()
 
     thread = Thread(target=kill)
     thread.start()
-    yield node
+    yield node, dead
     thread.join()
     while any(known["Alive"] and known["NodeID"] == node.node_id for known in ray.nodes()):
         pass  # the next test must not count on it
@@ -103,7 +104,7 @@ def make_waiting(doomed: str, begun: Path):
 
 def test_items_of_a_node_that_dies_are_done_on_others(cluster, tmp_path):
     begun = tmp_path / "begun"
-    with another_node(cluster, begun.exists) as node:
+    with another_node(cluster, begun.exists) as (node, _):
         results = dict(run_on_ray(partial(make_waiting, node.node_id, begun), list(range(12)), None))
     assert set(results) == set(range(12)) and node.node_id not in results.values()
     assert all(isinstance(result, str) for result in results.values())
@@ -118,11 +119,16 @@ def artifacts(root):
     }
 
 
-def results_of(folder, weights, out, **options):
+def results_of(folder, weights, out, when_said=lambda line: None, **options):
     """The bytes of the CSV and of the errors, the details without times, what was said."""
     said, files = [], {"output": out / "a.csv", "details": out / "a.jsonl"}
+
+    def say(line):
+        said.append(line)
+        when_said(line)
+
     options = {"weights_dir": weights, "frames": 4, "engine": "torch", "strategy": "max", **options}
-    summary = predict_folder(folder, ["small", "other"], **files, **options, say=said.append)
+    summary = predict_folder(folder, ["small", "other"], **files, **options, say=say)
     records = [json.loads(line) for line in files["details"].read_text().splitlines()]
     for record in records:
         del record["seconds"]
@@ -168,13 +174,16 @@ def test_preprocessing_outlives_a_node(cluster, root, processed):
 
 
 def test_prediction_outlives_a_node(cluster, many, weights, of_one_machine, tmp_path):
-    partial_file = tmp_path / "a.csv.partial"
+    ready = Event()
 
-    def has_scored():
-        return partial_file.exists() and partial_file.read_bytes().count(b"\n") > 1
+    def note(line):
+        # Said when all workers are, and before the first of them is given its videos.
+        if line.startswith("ray: 3 x cpu"):
+            ready.set()
+            dead.wait()
 
-    with another_node(cluster, has_scored):
-        results, said = results_of(many, weights, tmp_path, executor="ray", ray_address=cluster.address)
+    with another_node(cluster, ready.is_set) as (_, dead):
+        results, said = results_of(many, weights, tmp_path, note, executor="ray", ray_address=cluster.address)
     assert results == of_one_machine[0]
     assert any(line.startswith("a worker or its node died, its ") for line in said)
 
