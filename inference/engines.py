@@ -12,15 +12,20 @@ from inference.views import TRACKED_FRAMES, picture_of
 from training.families import family_of
 
 ENGINES = ("auto", "torch", "openvino")
-# Converting EfficientNet-B7 takes as long as PyTorch takes for 25 of its images, 0.75 TFLOP, more than OpenVINO.
-PAYS_FROM = 0.75e12
+# Converting a network of images takes as long as PyTorch takes for so many of them more than OpenVINO, whatever its
+# size (EfficientNet-B7: 6 s, Lite0: 0.9 s); fewer are enough if they are as much work as that many are to B7.
+PAYS_FROM_PICTURES, PAYS_FROM_OPERATIONS = 25, 0.75e12
+# Networks of frames with fewer parameters are fast enough in 32 bits, and lose more in bfloat16: the labels of the one
+# in weights/embedded moved by up to 0.03.
+SMALL = 10_000_000
 
 
 @dataclass(frozen=True)
 class Engine:
     """How networks are computed: in PyTorch in the format `dtype`, or in OpenVINO in `converted` (None: never).
 
-    `always`: whether a network is converted though it has little to do.
+    Small networks of frames keep `dtype` in OpenVINO too. `always`: whether a network is converted though it has little
+    to do.
     """
 
     dtype: torch.dtype
@@ -32,15 +37,19 @@ class Engine:
         if self.converted is None or member.config.input not in openvino_engine.KINDS:
             return member
         pictures = {"frame": frames, "tracked": TRACKED_FRAMES, "clip": 2}[picture_of(member.config)] * videos
-        if not self.always and pictures * operations(member) < PAYS_FROM:
+        pays = pictures >= PAYS_FROM_PICTURES or pictures * operations(member) >= PAYS_FROM_OPERATIONS
+        if not (self.always or pays):
             return member
-        network = openvino_engine.open_network(member.network, member.config, sha256, self.converted)
+        small = member.config.input == "frame" and sum(p.numel() for p in member.network.parameters()) < SMALL
+        dtype = self.dtype if small else self.converted
+        network = openvino_engine.open_network(member.network, member.config, sha256, dtype)
         return Member(member.name, network, member.config)
 
     def format_of(self, member: Member) -> str:
         """Engine and number format in which a ready member is computed."""
-        converted = isinstance(member.network, openvino_engine.OpenVinoNetwork)
-        return f"{'openvino' if converted else 'torch'} {_name(self.converted if converted else self.dtype)}"
+        if isinstance(member.network, openvino_engine.OpenVinoNetwork):
+            return f"openvino {_name(member.network.dtype)}"
+        return f"torch {_name(self.dtype)}"
 
 
 def choose_engine(name: str, precision: str, device: torch.device) -> tuple[Engine, str]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from common.files import replacing
 from common.openvino import as_model, core
+from inference.bfloat16_weights import round_weights
 from inference.readings import READINGS
 from inference.views import picture_of
 from training.families import family_of
@@ -25,7 +26,7 @@ from training.tools.config import NetworkConfig
 
 FORMATS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 KINDS = ("frame", "clip")  # an LSTM's states keep the batch size it was converted with
-LAYOUT = 1  # of what is cached: part of the key
+LAYOUT = 2  # of what is cached: part of the key
 MAGIC, HEADER = "dfdc network in OpenVINO", 64  # bytes before the network, which say how long it is
 
 
@@ -37,9 +38,10 @@ def has_bfloat16() -> bool:
 class OpenVinoNetwork:
     """A network from pictures (n, ..., h, w, 3) uint8 to P(fake) (n,) float32, each picture on a core of its own."""
 
-    def __init__(self, compiled: Any, memory: np.ndarray | None = None):
+    def __init__(self, compiled: Any, dtype: torch.dtype, memory: np.ndarray | None = None):
         from openvino import AsyncInferQueue
 
+        self.dtype = dtype  # in which it computes
         self.memory = memory  # in which a network that came from the cache has its weights
         self.settled = False
         _forget_pages(memory)  # several networks are opened before the first is used
@@ -78,12 +80,12 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
     path = cache_folder() / f"{sha256[:16]}-{_key(config, options)}.blob"
     try:
         memory = _mapped(path)
-        return OpenVinoNetwork(core().import_model(_as_tensor(memory), "CPU", options), memory)
+        return OpenVinoNetwork(core().import_model(_as_tensor(memory), "CPU", options), dtype, memory)
     except FileNotFoundError:
         pass
     except (RuntimeError, ValueError):  # damaged, or of something else: made again
         path.unlink(missing_ok=True)
-    compiled = core().compile_model(converted(network, config), "CPU", options)
+    compiled = core().compile_model(converted(network, config, dtype), "CPU", options)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = compiled.export_model().getvalue()
     # Others may be converting the same network: each writes a file of its own, the last one stays.
@@ -92,7 +94,7 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
         file.write(_header(len(content)))
         file.write(content)
     own.replace(path)
-    return OpenVinoNetwork(compiled)
+    return OpenVinoNetwork(compiled, dtype)
 
 
 def _mapped(path: Path) -> np.ndarray:
@@ -122,11 +124,14 @@ def _as_tensor(memory: np.ndarray) -> Any:
     return openvino.Tensor(memory, shared_memory=True)
 
 
-def converted(network: nn.Module, config: NetworkConfig) -> Any:
-    """The network as an OpenVINO model of one picture."""
+def converted(network: nn.Module, config: NetworkConfig, dtype: torch.dtype) -> Any:
+    """The network as an OpenVINO model of one picture, to be computed in `dtype`."""
     shape = {"frame": (), "clip": (config.frames,)}[config.input]
     example = torch.zeros(1, *shape, config.size, config.size, 3, dtype=torch.uint8)
-    return as_model(_FromPictures(network, config), example)
+    model = as_model(_FromPictures(network, config), example)
+    if dtype == torch.bfloat16:
+        round_weights(model)
+    return model
 
 
 def _header(length: int) -> bytes:

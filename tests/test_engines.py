@@ -129,14 +129,28 @@ def test_operations_are_counted_without_computing(networks):
 def test_only_networks_with_enough_to_do_are_converted(networks, monkeypatch):
     engine = Engine(torch.float32, torch.float32)
     member = Member("m", networks[FRAME], FRAME)
-    assert engine.ready(member, "a" * 64, 32, 1) is member
+    assert engine.ready(member, "a" * 64, 12, 2) is member
     assert engine.format_of(member) == "torch fp32"
-    monkeypatch.setattr(engines, "PAYS_FROM", 32 * operations(member))
-    assert engine.format_of(engine.ready(member, "a" * 64, 32, 1)) == "openvino fp32"
-    assert engine.ready(member, "a" * 64, 31, 1) is member
+    assert engine.format_of(engine.ready(member, "a" * 64, 25, 1)) == "openvino fp32"
+    # Few pictures are enough if each is much work, as those of clips are.
+    monkeypatch.setattr(engines, "PAYS_FROM_OPERATIONS", 12 * operations(member))
+    assert engine.format_of(engine.ready(member, "a" * 64, 12, 1)) == "openvino fp32"
+    assert engine.ready(member, "a" * 64, 11, 1) is member
     sequence = NetworkConfig(input="sequence", network="MixNetLSTM", encoder="mixnet_m", frames=10, size=160)
     lstm = Member("s", torch.nn.Identity(), sequence)
     assert Engine(torch.float32, torch.float32, always=True).ready(lstm, "a" * 64, 32, 9) is lstm
+
+
+@needs_openvino
+def test_small_networks_of_frames_keep_32_bits_unless_bfloat16_was_asked_for(networks):
+    auto, asked = (
+        Engine(torch.float32, torch.bfloat16, always=True),
+        Engine(torch.bfloat16, torch.bfloat16, always=True),
+    )
+    frame, clip = Member("m", networks[FRAME], FRAME), Member("c", networks[CLIP], CLIP)
+    assert auto.format_of(auto.ready(frame, "a" * 64, 32, 1)) == "openvino fp32"
+    assert auto.format_of(auto.ready(clip, "a" * 64, 32, 1)) == "openvino bf16"
+    assert asked.format_of(asked.ready(frame, "a" * 64, 32, 1)) == "openvino bf16"
 
 
 def test_choice_is_told_with_its_reason(monkeypatch):
