@@ -5,7 +5,7 @@
 
 Further options go to train_classifier. Real videos without fakes are trained on always and held out never. Writes
 DIR/table.md, DIR/results.json and DIR/logs/fold<k>_seed<s>.log. The same command goes on after an interruption, and
-with more folds or seeds adds these.
+with more folds or seeds adds these. With --average the mean of the seeds' networks is judged as well.
 """
 
 import argparse
@@ -48,6 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     add("--folds-csv", required=True, type=Path, metavar="FILE", help="the table of crops")
     add("--folds", nargs="+", required=True, type=_count, metavar="N", help="folds to hold out, one after another")
     add("--seeds", nargs="+", type=_count, default=[777], metavar="N", help="seeds to train from, each with each fold")
+    add("--average", action="store_true", help="of each fold, also the network that is the mean of all its seeds'")
     add("--out", required=True, type=Path, metavar="DIR", help="where everything goes")
     add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, a package, or a file")
     add("--epochs", type=positive_int, metavar="N", help="instead of the config's; its max_iter changes along")
@@ -76,7 +77,7 @@ def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> 
         root = read_data_root(options.data_dir)
         table = _prepare(options, further)
         chosen = {fold: held_out_videos(table, root, fold) for fold in options.folds}
-        runs = []
+        runs, averaged = [], []
         for fold, videos in chosen.items():
             for seed in options.seeds:
                 if not _scores_file(out, fold, seed).exists():
@@ -85,13 +86,25 @@ def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> 
                     if code:
                         return code
                 runs.append(read_scores(_scores_file(out, fold, seed), root, fold, seed, videos))
+            if options.average:
+                seeds = "+".join(map(str, options.seeds))
+                if not _scores_file(out, fold, seeds).exists():
+                    print(f"== fold {fold}, mean of the networks of seeds {seeds}", flush=True)
+                    _average(options, fold, seeds, videos)
+                averaged.append(read_scores(_scores_file(out, fold, seeds), root, fold, seeds, videos))
         summaries = {score: summarize(runs, score) for score in SCORES}
-        blocks = [f"## {title}\n\n{as_markdown(summaries[score])}\n" for score, title in SCORES.items()]
+        of_averaged = {score: summarize(averaged, score) for score in SCORES} if averaged else {}
+        blocks = [f"## {SCORES[score]}\n\n{as_markdown(summary)}\n" for score, summary in summaries.items()]
+        blocks += [
+            f"## {SCORES[score]}, of the mean of the seeds' networks\n\n{as_markdown(summary)}\n"
+            for score, summary in of_averaged.items()
+        ]
         text = "\n".join([f"# {options.config.stem}\n", _heading(chosen, runs), *blocks])
         data = {
             "settings": json.loads((out / "settings.json").read_text()),
             "scores": {score: as_data(summary) for score, summary in summaries.items()},
-            "runs": [_as_data(run, chosen[run.fold]) for run in runs],
+            "scores of averages": {score: as_data(summary) for score, summary in of_averaged.items()},
+            "runs": [_as_data(run, chosen[run.fold]) for run in [*runs, *averaged]],
         }
         for name, content in (("table.md", text), ("results.json", json.dumps(data, indent=1, allow_nan=False) + "\n")):
             with replacing(out / name) as temporary:
@@ -149,8 +162,6 @@ def _config_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace, further: Sequence[str], fold: int, seed: int, videos: Sequence[Video]) -> int:
     """Train and score, as far as that is not done; what is printed goes to the log as well. Returns the exit code."""
-    from training.tools.config import read_config
-
     out: Path = options.out
     prefix = f"seed{seed}_"
     argv = ["--config", out / "config.json", "--data-dir", options.data_dir, "--folds-csv", out / "folds.csv"]
@@ -163,19 +174,40 @@ def _run(options: argparse.Namespace, further: Sequence[str], fold: int, seed: i
         code = train_classifier.main([*map(str, argv), *further])
         if code:
             return code
-        # The last epoch, whatever the validation said: the best one would be chosen by the very videos it is judged on.
-        last = out / "weights" / f"{prefix}{read_config(out / 'config.json').title}_{fold}_last"
-        summary = predict_folder(
-            folder_of(out / "held_out" / f"fold{fold}", videos),
-            [str(last)],
-            _scores_file(out, fold, seed).with_suffix(".csv"),
-            details=_scores_file(out, fold, seed),
-            frames=FRAMES,
-            device="cpu" if options.gpu == "cpu" else "auto",
-            overwrite=True,
-        )
-        print(summary)
+        _score(options, fold, seed, videos)
     return 0
+
+
+def _average(options: argparse.Namespace, fold: int, seeds: str, videos: Sequence[Video]) -> None:
+    """Make and score the network that is the mean of those of all seeds."""
+    from training.tools.average_checkpoints import average
+
+    average([_last(options.out, fold, seed) for seed in options.seeds], _last(options.out, fold, seeds))
+    _score(options, fold, seeds, videos)
+
+
+def _score(options: argparse.Namespace, fold: int, seed: int | str, videos: Sequence[Video]) -> None:
+    out: Path = options.out
+    summary = predict_folder(
+        folder_of(out / "held_out" / f"fold{fold}", videos),
+        [str(_last(out, fold, seed))],
+        _scores_file(out, fold, seed).with_suffix(".csv"),
+        details=_scores_file(out, fold, seed),
+        frames=FRAMES,
+        device="cpu" if options.gpu == "cpu" else "auto",
+        overwrite=True,
+    )
+    print(summary)
+
+
+def _last(out: Path, fold: int, seed: int | str) -> Path:
+    """The network after the last epoch, whatever its validation said.
+
+    The best one would be chosen by the very videos it is judged on.
+    """
+    from training.tools.config import read_config
+
+    return out / "weights" / f"seed{seed}_{read_config(out / 'config.json').title}_{fold}_last"
 
 
 class _Both:
@@ -194,7 +226,7 @@ class _Both:
         pass
 
 
-def _scores_file(out: Path, fold: int, seed: int) -> Path:
+def _scores_file(out: Path, fold: int, seed: int | str) -> Path:
     """What the prediction says of every video: complete as soon as it is there."""
     return out / "scores" / f"fold{fold}_seed{seed}.jsonl"
 

@@ -20,13 +20,14 @@ from evaluation.metrics import auc
 class FoldScores:
     """One run's scores of the n videos of the fold that was held out from it.
 
+    `seed` is what it was trained from, or several joined by + for the mean of their networks.
     `fake` is bool (n,), `identities` the original of each video, `methods` as of `evaluation.groups`, and `scores` has
     P(fake), float64 (n,), for each way of making a video's score. All runs of a fold have the same videos in the same
     order, of both classes. `unscored` names the videos whose 0.5 stands for no score.
     """
 
     fold: int
-    seed: int
+    seed: int | str
     fake: np.ndarray
     identities: Sequence[str]
     methods: Groups
@@ -38,7 +39,7 @@ class FoldScores:
 class Summary:
     """AUCs by (fold, seed), and of each method by fold, averaged over seeds; `interval` is of the mean over folds."""
 
-    aucs: dict[tuple[int, int], float]
+    aucs: dict[tuple[int, int | str], float]
     methods: dict[str, dict[int, float]]
     interval: Interval | None
     identities: int
@@ -48,7 +49,7 @@ class Summary:
         return list(dict.fromkeys(fold for fold, _ in self.aucs))
 
     @property
-    def seeds(self) -> list[int]:
+    def seeds(self) -> list[int | str]:
         return list(dict.fromkeys(seed for _, seed in self.aucs))
 
     def of_fold(self, fold: int) -> list[float]:

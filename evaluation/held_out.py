@@ -52,7 +52,7 @@ def folder_of(folder: Path, videos: Sequence[Video]) -> Path:
     return folder
 
 
-def read_scores(path: Path, root: DataRoot, fold: int, seed: int, videos: Sequence[Video]) -> "FoldScores":
+def read_scores(path: Path, root: DataRoot, fold: int, seed: int | str, videos: Sequence[Video]) -> "FoldScores":
     """The scores of `videos` from the details of a prediction. Raises UserError if they are of other videos."""
     import numpy as np
 

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 from common.errors import UserError
 from cross_validate import main, parse_arguments
@@ -87,6 +88,22 @@ def test_run_without_scores_is_scored_and_not_trained_again(done, processed, cap
     assert sorted(path.stat().st_mtime_ns for path in out.glob("weights/*")) == weights
     labels = [[json.loads(line)["label"] for line in text.splitlines()] for text in (before, scores.read_text())]
     assert labels[0] == labels[1]
+
+
+def test_mean_of_the_seeds_networks_is_judged_too(done, processed):
+    out, config, _ = done
+    assert results(out)["scores of averages"] == {}
+    assert main(arguments(processed, config, out, "--folds", "0", "1", "--seeds", "1", "2", "--average")) == 0
+    after = results(out)
+    assert [run["seed"] for run in after["runs"]] == [1, 2, 1, 2, "1+2", "1+2"]
+    run = next(run for run in after["runs"] if (run["fold"], run["seed"]) == (1, "1+2"))
+    values = pd.DataFrame(run["videos"])
+    judged = after["scores of averages"]["label"]["folds"]["1"]["seeds"]
+    assert judged == {"1+2": auc(values["fake"].to_numpy(), values["label"].to_numpy())}
+    names = [f"seed{seed}_{CONFIG['network']}_{CONFIG['encoder']}_1_last" for seed in ("1", "2", "1+2")]
+    first, second, mean = (load_checkpoint(out / "weights" / name).network.fc.weight for name in names)
+    assert torch.allclose((first + second) / 2, mean) and not torch.equal(first, second)
+    assert "## The label (confident strategy), of the mean of the seeds' networks" in (out / "table.md").read_text()
 
 
 def test_other_settings_are_refused_where_runs_are(done, processed):
