@@ -19,6 +19,7 @@ from common.ray_cluster import add_executor_options, check_executor
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
 from faces.detector import scale_argument
+from faces.torchcodec_video import DECODERS
 from inference import embedded
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
@@ -54,6 +55,8 @@ def predict_folder(
     calibration: str | Path | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
+    decoder: str = "pyav",
+    cuda_graphs: str = "auto",
     executor: str = "local",
     ray_address: str | None = None,
     say: Callable[[str], object] = print,
@@ -70,7 +73,12 @@ def predict_folder(
     UserError with a one-line reason.
     """
     details = Path(report).with_suffix(".jsonl") if report and not details else details
-    for name, value, known in (("strategy", strategy, STRATEGIES), ("aggregate", aggregate, AGGREGATES)):
+    for name, value, known in (
+        ("strategy", strategy, STRATEGIES),
+        ("aggregate", aggregate, AGGREGATES),
+        ("decoder", decoder, DECODERS),
+        ("cuda_graphs", cuda_graphs, ("auto", "on", "off")),
+    ):
         if value not in known:
             raise UserError(f"{name}: {value!r} is not one of {', '.join(known)}")
     for name, number in (("frames", frames), ("workers", workers)):
@@ -126,6 +134,8 @@ def predict_folder(
             workers=workers,
             videos=len(videos),
             limits=limits,
+            decoder=decoder,
+            cuda_graphs=cuda_graphs,
         )
         if executor == "ray":
             from inference.ray_lanes import opened_on_ray
@@ -151,6 +161,7 @@ def predict_folder(
                 "labels clipped by": clip_labels,
                 "detector scale": detector_scale or "auto",
                 "device": scorer.device,
+                **({} if decoder == "pyav" else {"decoder": decoder}),
             }
         )
         todo = [video for video in videos if stamp_of(video) not in done]
@@ -284,6 +295,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="faces in one pass of a network (default: 1 on a CPU, else 32; of clips 2 and 8, of sequences 1 and 8)",
     )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
+    add(
+        "--decoder",
+        choices=DECODERS,
+        default=DECODERS[0],
+        help="what decodes videos; torchcodec does it on the --device, on a GPU by NVDEC",
+    )
+    add("--cuda-graphs", choices=["auto", "on", "off"], default="auto", help="on a GPU (auto: where they are faster)")
     add_executor_options(parser)
     add_limit_options(parser)
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")

@@ -41,6 +41,8 @@ PACKAGES = ("torch", "timm", "facenet-pytorch", "opencv-python-headless", "av")
 ENCODER = "tf_efficientnet_b7_ns"
 NETWORKS = (1, 7)
 WORKERS = 2
+# The default of predict_folder.py would keep a GPU waiting.
+WORKERS_ON_GPU = max(min(os.cpu_count() or 1, 12) - 2, 2)
 # The published flow takes three minutes for a video with seven B7.
 VIDEOS_OF_SEVERAL = 1
 IMAGES = {"cuda": 32, "cpu": 8}
@@ -96,22 +98,24 @@ def b7_checkpoints(scratch: Path, count: int) -> list[Path]:
 
 def whole_videos(folder: Path, checkpoints: Sequence[Path], rounds: int) -> Row:
     """Videos a second, decoding to label."""
-    videos = find_videos(folder)[: None if len(checkpoints) == 1 else VIDEOS_OF_SEVERAL]
+    on_gpu = choose_device("auto")[0].type == "cuda"
+    videos = find_videos(folder)[: None if on_gpu or len(checkpoints) == 1 else VIDEOS_OF_SEVERAL]
     ensemble, views = ours(checkpoints, len(videos))
-    rule = Rule(confident_strategy)
-    with Published(checkpoints) as published, Decoders(DEFAULT_LIMITS, ready=WORKERS) as decoders:
+    rule, workers = Rule(confident_strategy), WORKERS_ON_GPU if on_gpu else WORKERS
+    with Published(checkpoints) as published, Decoders(DEFAULT_LIMITS, ready=workers) as decoders:
         read = reader_for(views, decoders.read)
         times = alternately(
             rounds,
             published=lambda: published.seconds(published_flow.time_videos, [video.path for video in videos]),
-            ours=lambda: seconds(lambda: list(score_videos(videos, read, views, ensemble, rule, WORKERS))),
+            ours=lambda: seconds(lambda: list(score_videos(videos, read, views, ensemble, rule, workers))),
         )
     rates = {name: len(videos) / value for name, value in times.items()}
     what = f"whole videos, {len(checkpoints)} B7 ({len(videos)} videos)"
-    return Row(f"prediction {len(checkpoints)}", what, "videos/s", **rates)
+    key = f"prediction {len(checkpoints)}{' on a GPU' if on_gpu else ''}"
+    return Row(key, what, "videos/s", **rates)
 
 
-def ours(checkpoints: Sequence[Path], videos: int) -> tuple[Ensemble, list]:
+def ours(checkpoints: Sequence[Path], videos: int, cuda_graphs: str = "auto") -> tuple[Ensemble, list]:
     """The ensemble and views of predict_folder.py's defaults."""
     device, _ = choose_device("auto")
     engine, _ = choose_engine("auto", "auto", device)
@@ -122,7 +126,9 @@ def ours(checkpoints: Sequence[Path], videos: int) -> tuple[Ensemble, list]:
             engine.ready(Member.from_checkpoint(checkpoint), checkpoint.sha256, published_flow.FRAMES, videos)
         )
     views = views_for([member.config for member in members], published_flow.FRAMES, device, None)
-    return Ensemble(members, device, engine.dtype), views
+    ensemble = Ensemble(members, device, engine.dtype)
+    ensemble.use_cuda_graphs(cuda_graphs)
+    return ensemble, views
 
 
 def network_alone(folder: Path, checkpoint: Path, rounds: int) -> list[Row]:

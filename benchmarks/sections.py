@@ -17,6 +17,7 @@ from common.memory import keep_freed_memory
 from inference.inputs import find_videos
 
 PACKAGES = ("torch", "openvino", "timm", "facenet-pytorch", "opencv-python-headless", "av", "albumentations", "numpy")
+ON_GPU = "cuda:0"  # what device "auto" is where there are several
 PAIRS = 6  # generated where no data root is given
 # One step of B7 takes a CPU minutes.
 TRAINED_ON_CPU = {"encoder": "tf_efficientnet_b0_ns", "size": 224, "batch_sizes": [8], "steps": 5}
@@ -43,6 +44,11 @@ def describe(bench: Bench) -> dict[str, Any]:
 
     found_faces(bench.videos, 1)
     device, why = choose_device("auto")
+    gpu = {}
+    if device.type == "cuda":
+        from benchmarks.gpu import about_gpu
+
+        gpu = about_gpu(device)
     return {
         "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "CPU": cpu_name(),
@@ -50,6 +56,7 @@ def describe(bench: Bench) -> dict[str, Any]:
         "memory": f"{memory_gib():.0f} GiB",
         "threads": torch.get_num_threads(),
         "device": why.removeprefix("device: "),
+        **gpu,
         "engine": choose_engine("auto", "auto", device)[1],
         "videos": f"{len(find_videos(bench.videos))} in {bench.videos.name}",
         "versions": versions(PACKAGES),
@@ -62,6 +69,26 @@ def prediction(bench: Bench) -> list[Row]:
     keep_freed_memory()
     checkpoints = b7_checkpoints(bench.scratch, max(NETWORKS))
     return [whole_videos(bench.videos, checkpoints[:number], bench.rounds) for number in NETWORKS]
+
+
+def gpu_tests(bench: Bench) -> list[Row]:
+    from benchmarks.gpu import tests_on_gpu
+
+    return tests_on_gpu(bench.scratch)
+
+
+def gpu_choices(bench: Bench) -> list[Row]:
+    from benchmarks.gpu import decoding, flow, graphs
+    from benchmarks.prediction import NETWORKS, b7_checkpoints
+
+    keep_freed_memory()
+    checkpoints = b7_checkpoints(bench.scratch, max(NETWORKS))
+    return [
+        *graphs(bench.videos, checkpoints[0], bench.rounds),
+        *decoding(bench.videos, bench.rounds, ON_GPU),
+        *flow(bench.videos, checkpoints[:1], bench.rounds, ON_GPU),
+        *flow(bench.videos, checkpoints, bench.rounds, ON_GPU),
+    ]
 
 
 def network(bench: Bench) -> list[Row]:
@@ -192,8 +219,23 @@ def _data_root(bench: Bench) -> Path:
 # In the order of the table.
 SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     section.__name__: section
-    for section in (prediction, network, detection, start, scaling, exactness, preprocessing, data_loading, training)
+    for section in (
+        gpu_tests,
+        prediction,
+        network,
+        detection,
+        start,
+        scaling,
+        exactness,
+        preprocessing,
+        data_loading,
+        training,
+        gpu_choices,
+    )
 }
+# What only a GPU has; and, as one name of --only, what is to be known of one that is new to the project.
+GPU_ONLY = ("gpu_tests", "gpu_choices")
+GROUPS = {"gpu": ("gpu_tests", "prediction", "network", "detection", "exactness", "gpu_choices")}
 
 
 def videos_of(folder: Path) -> Path:

@@ -17,7 +17,8 @@ import numpy as np
 
 from common.limits import GIGABYTE, Limits, for_one_video
 from common.memory import keep_freed_memory
-from faces.video import VideoError, read_file
+from faces.torchcodec_video import video_opener
+from faces.video import OpenVideo, VideoError, read_file
 
 LENGTH = struct.Struct(">Q")
 
@@ -72,7 +73,7 @@ def _exactly(channel: socket.socket, count: int) -> bytes | None:
     return bytes(content)
 
 
-def read_for(channel: socket.socket, path: str, memory: int, limits: Limits) -> None:
+def read_for(channel: socket.socket, path: str, memory: int, limits: Limits, open_video: OpenVideo) -> None:
     """Read one file: tell how many frames it has, be told which are wanted, and hand these over, or the reason.
 
     `memory` is the descriptor of the file that they are written into.
@@ -86,29 +87,32 @@ def read_for(channel: socket.socket, path: str, memory: int, limits: Limits) -> 
         return wanted
 
     try:
-        frames = read_file(path, choose, pixels.add)
+        frames = read_file(path, choose, pixels.add, open_video)
     except VideoError as error:
         send(channel, {"refused": str(error)})
     except (MemoryError, BlockingIOError):  # the latter from a thread for which there is no stack
         send(channel, {"refused": limits.too_large, "spent": True})
     except Exception as error:  # one of many files; the reason is passed on
-        send(channel, {"failed": f"{type(error).__name__}: {error}"})
+        send(channel, {"failed": f"{type(error).__name__}: {error}", "spent": True})
     else:
         about = {"warnings": frames.warnings, "num_frames": frames.num_frames, "rate": frames.rate}
         send(channel, {"sizes": frames.images, "indices": frames.indices, **about})
 
 
 def main() -> None:
-    """Serve the process whose socket, limits in seconds and in gigabytes are in `sys.argv`, until it is gone."""
-    descriptor, seconds, gigabytes = sys.argv[-3:]
+    """Serve the process whose socket, limits in seconds and in gigabytes, decoder and device are in `sys.argv`, until
+    it is gone.
+    """
+    descriptor, seconds, gigabytes, decoder, device = sys.argv[-5:]
     limits = Limits(float(seconds), float(gigabytes))
     keep_freed_memory()
     cv2.setNumThreads(1)
+    open_video = video_opener(decoder, device)
     with socket.socket(fileno=int(descriptor)) as channel:
         while (request := receive(channel)) is not None:
             _, (memory,), _, _ = socket.recv_fds(channel, 1, 1)
             try:
                 with for_one_video(limits):
-                    read_for(channel, request["path"], memory, limits)
+                    read_for(channel, request["path"], memory, limits, open_video)
             finally:
                 os.close(memory)

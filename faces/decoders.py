@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from common.limits import Limits, how_it_ended
 from faces.decoder_process import receive, send
 from faces.frame_memory import FrameMemories, FrameMemory
+from faces.torchcodec_video import video_opener
 from faces.video import Frames, VideoError, read_file
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from faces.decoder_process import main; main()"
@@ -29,17 +31,19 @@ Choose = Callable[[int], Iterable[int]]
 class Decoders:
     """Processes that read video files, as many as are asked for at a time; use it in a `with` statement.
 
-    `ready` of them are started at once, since that takes a moment in which other things can be done.
+    `ready` of them are started at once, since that takes a moment in which other things can be done. `decoder` and
+    `device` are those of `video_opener`, which has to be asked whether they can be had.
     """
 
-    def __init__(self, limits: Limits, ready: int = 0):
-        self.limits = limits
+    def __init__(self, limits: Limits, ready: int = 0, decoder: str = "pyav", device: str = "cpu"):
+        self._start = partial(_Decoder, limits, decoder, device)
+        self._open_here = partial(video_opener, decoder, device)
         self._lock, self._closed = Lock(), False
         self._idle: list[_Decoder] = []
         self._busy: set[_Decoder] = set()
         self._memories = FrameMemories()
         if AVAILABLE:
-            self._idle += [_Decoder(limits) for _ in range(ready)]
+            self._idle += [self._start() for _ in range(ready)]
 
     def __enter__(self) -> "Decoders":
         return self
@@ -52,7 +56,7 @@ class Decoders:
         the file ends its process. Any number of threads may call this.
         """
         if not AVAILABLE:
-            return read_file(path, choose)
+            return read_file(path, choose, open_video=self._open_here())
         memory = self._memories.take()
         try:
             with self._borrowed() as decoder:
@@ -74,7 +78,7 @@ class Decoders:
                 if decoder.process.poll() is None:
                     break
             else:
-                decoder = _Decoder(self.limits)
+                decoder = self._start()
             self._busy.add(decoder)
         try:
             yield decoder
@@ -101,7 +105,7 @@ class Decoders:
 class _Decoder:
     """One process, for one thread at a time; `sound`: it has nothing left to say and can read the next file."""
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: Limits, decoder: str, device: str):
         self.sound = True
         self.channel, theirs = socket.socketpair()
         arguments = [
@@ -109,6 +113,8 @@ class _Decoder:
             str(theirs.fileno()),
             repr(limits.seconds),
             repr(limits.gigabytes),
+            decoder,
+            device,
         ]
         # One thread is all it needs; a group of its own keeps Ctrl-C from it, which is for the run to react to.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

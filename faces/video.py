@@ -116,9 +116,10 @@ class VideoFile:
         """Find out which frames are in the file, from its packets alone where their timestamps tell."""
         if self._file.seek(0, 2) == 0:
             raise VideoError("is empty (0 bytes)")
-        timestamps = []
+        packets = []
         with self._open() as container:
             stream = _pictures(container)[0]
+            self._stream_index, self._time_base = stream.index, stream.time_base
             self.announced = stream.frames
             length = (container.duration or 0) / av.time_base
             self.rate = float(stream.average_rate or stream.guessed_rate or 1)
@@ -127,11 +128,12 @@ class VideoFile:
             self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
             for packet in _packets(container):
                 if packet.size and not packet.is_discard:
-                    timestamps.append(packet.pts)
+                    packets.append((packet.pts, packet.duration, packet.is_keyframe))
             trusted = container.format.name not in ("avi",)  # AVI has none of its own: they are in decoding order
-        self._index_of: dict[int, int] | None = None
+        self._packet_times, self._index_of = packets, None
+        timestamps = [pts for pts, *_ in packets]
         if trusted and None not in timestamps and len(set(timestamps)) == len(timestamps):
-            self._index_of = {pts: index for index, pts in enumerate(sorted(timestamps))}
+            self._index_of: dict[int, int] | None = {pts: index for index, pts in enumerate(sorted(timestamps))}
         self.frame_count = len(timestamps)
 
     def _decode(self, container: av.container.InputContainer, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -152,6 +154,10 @@ class VideoFile:
                 position += 1
                 if index is not None:
                     yield index, frame
+
+
+# What opens a video: VideoFile, or another decoder's kind of it.
+OpenVideo = Callable[..., VideoFile]
 
 
 def _opened(path: str | Path) -> BinaryIO:
@@ -232,13 +238,16 @@ def as_it_is(image: np.ndarray) -> np.ndarray:
 
 
 def read_frames(
-    path: str | Path, choose: Callable[[int], Iterable[int]], keep: Callable[[np.ndarray], Any] = as_it_is
+    path: str | Path,
+    choose: Callable[[int], Iterable[int]],
+    keep: Callable[[np.ndarray], Any] = as_it_is,
+    open_video: OpenVideo = VideoFile,
 ) -> Frames:
     """The frames that `choose(frame_count)` names, in increasing order, each once. Where the video breaks off, what
     came before is returned, with a warning. `keep` is given each frame, and what it returns stands in `images`.
     Raises VideoError if not a single frame can be read.
     """
-    with VideoFile(path, rgb=True) as video:
+    with open_video(path, rgb=True) as video:
         if video.frame_count == 0:
             raise VideoError("has a video stream without frames")
         wanted = sorted({int(index) for index in choose(video.frame_count)})
@@ -273,12 +282,15 @@ def read_image(path: str | Path, keep: Callable[[np.ndarray], Any] = as_it_is) -
 
 
 def read_file(
-    path: str | Path, choose: Callable[[int], Iterable[int]], keep: Callable[[np.ndarray], Any] = as_it_is
+    path: str | Path,
+    choose: Callable[[int], Iterable[int]],
+    keep: Callable[[np.ndarray], Any] = as_it_is,
+    open_video: OpenVideo = VideoFile,
 ) -> Frames:
     """The frames of a video that `choose(frame_count)` names, or the one frame of an image."""
     if Path(path).suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path, keep)
-    return read_frames(path, choose, keep)
+    return read_frames(path, choose, keep, open_video)
 
 
 def read_evenly(path: str | Path, num_frames: int) -> Frames:

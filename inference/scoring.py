@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from common.errors import UserError
 from common.limits import Limits
 from faces.decoders import Decoders
+from faces.torchcodec_video import video_opener
 from inference.devices import detector_device
 from inference.engines import Engine
 from inference.ensemble import Ensemble, Member
@@ -36,15 +38,22 @@ class Scoring:
     workers: int
     videos: int
     limits: Limits
+    decoder: str = "pyav"
+    cuda_graphs: str = "auto"
 
     def open(self, device: torch.device, say: Callable[[str], object]) -> "Scorer":
         """Networks and detectors on `device`; `say` is told of every checkpoint. Raises UserError."""
         if device.type == "cuda":
             torch.cuda.set_device(device)  # else a process of another GPU takes memory on the first as well
+        elif self.cuda_graphs == "on":
+            raise UserError(f"--cuda-graphs on: the device is {device.type}")
+        decoding = str(device) if device.type == "cuda" else "cpu"
+        video_opener(self.decoder, decoding)  # whose reason a decoder process could not tell
         members, models = [], []
         with ExitStack() as stack:
             # They start while the networks are loaded.
-            decoders = stack.enter_context(Decoders(self.limits, ready=min(self.workers, self.videos)))
+            ready = min(self.workers, self.videos)
+            decoders = stack.enter_context(Decoders(self.limits, ready, self.decoder, decoding))
             for path in self.checkpoints:
                 checkpoint = load_checkpoint(path)
                 member = Member.from_checkpoint(checkpoint)
@@ -53,6 +62,8 @@ class Scoring:
                 say(f"{checkpoint.describe()}, computed in {computed}")
                 models.append(f"{checkpoint.name} {checkpoint.sha256[:12]} in {computed}")
             ensemble = Ensemble(members, device, self.engine.dtype, self.batch_size)
+            if graphs := ensemble.use_cuda_graphs(self.cuda_graphs):
+                say(graphs)
             scorer = Scorer(self, device, ensemble, decoders, models)
             stack.pop_all()
         return scorer

@@ -15,9 +15,16 @@ import numpy as np
 from common.errors import Parser, positive_int, run_command
 from common.files import replacing
 from faces.detector import BOX_THRESHOLDS, FaceDetector, scale_argument, shrink
-from faces.video import VideoError, VideoFile
+from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root
-from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
+from preprocessing.network_options import (
+    PRELOAD,
+    Decoding,
+    add_decoder_option,
+    add_network_options,
+    make_detector,
+    resolve_device,
+)
 from preprocessing.runner import Outcome, Stage, run_stage, stage_parser
 
 # Only every tenth frame is used by any later step.
@@ -26,14 +33,16 @@ FRAME_STEP = 10
 FRAMES_AT_ONCE = 16
 
 
-def detect_video(video: Video, detector: FaceDetector, frame_step: int, boxes_dir: Path) -> Outcome:
+def detect_video(
+    video: Video, detector: FaceDetector, frame_step: int, boxes_dir: Path, open_video: OpenVideo = VideoFile
+) -> Outcome:
     """Write the boxes of one video, [xmin, ymin, xmax, ymax] in pixels of the full frame, largest first.
 
     Raises VideoError if no frame can be decoded.
     """
     boxes: dict[str, list | None] = {}
     outcome = Outcome()
-    with VideoFile(video.path) as file:
+    with open_video(video.path) as file:
         wanted = range(0, file.frame_count, frame_step)
         for indices, inputs, sizes in _chunks(file.frames(wanted), detector.scale):
             for index, found in zip(indices, detector.detect_shrunk(inputs, sizes), strict=True):
@@ -73,9 +82,12 @@ def _remarks(file: VideoFile, decoded: int, wanted: int) -> list[str]:
     return remarks
 
 
-def make_work(device: str, scale: float | None, frame_step: int, boxes_dir: Path) -> Callable[[Video], Outcome]:
+def make_work(
+    device: str, scale: float | None, frame_step: int, boxes_dir: Path, decoding: Decoding
+) -> Callable[[Video], Outcome]:
     detector = make_detector(BOX_THRESHOLDS, device, scale)
-    return partial(detect_video, detector=detector, frame_step=frame_step, boxes_dir=boxes_dir)
+    open_video = decoding.opener()
+    return partial(detect_video, detector=detector, frame_step=frame_step, boxes_dir=boxes_dir, open_video=open_video)
 
 
 def make_parser() -> Parser:
@@ -89,6 +101,7 @@ def make_parser() -> Parser:
         help="detector input over frame size",
     )
     add_network_options(parser)
+    add_decoder_option(parser)
     return parser
 
 
@@ -96,12 +109,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
     boxes_dir, device = root.folder("boxes"), resolve_device(options)
+    decoding = Decoding.of(options)
     stage = Stage(
         name="detect_original_faces",
         items=root.reals,
-        make_work=partial(make_work, device, options.detector_scale, options.frame_step, boxes_dir),
+        make_work=partial(make_work, device, options.detector_scale, options.frame_step, boxes_dir, decoding),
         artifact_of=lambda video: boxes_dir / f"{video.id}.json",
-        settings={"frame-step": options.frame_step, "detector-scale": options.detector_scale or "auto"},
+        settings={
+            "frame-step": options.frame_step,
+            "detector-scale": options.detector_scale or "auto",
+            **decoding.settings,
+        },
         preload=PRELOAD,
         problems=root.problems,
     )

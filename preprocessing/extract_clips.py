@@ -31,11 +31,18 @@ from faces.clips import (
 )
 from faces.detector import FaceDetector
 from faces.tracks import STEP, Track, build_tracks
-from faces.video import VideoError, VideoFile
+from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing import generate_folds
 from preprocessing.data_root import DataRoot, Video, read_data_root
 from preprocessing.extract_crops import scale_to, write_png
-from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
+from preprocessing.network_options import (
+    PRELOAD,
+    Decoding,
+    add_decoder_option,
+    add_network_options,
+    make_detector,
+    resolve_device,
+)
 from preprocessing.runner import Outcome, Stage, StageError, folder_replacing, run_stage, stage_parser
 
 CHUNK = 150  # frames; each has tracks of its own
@@ -48,14 +55,19 @@ CLIPS, SEQUENCES, TRACKS = "clips", "sequences", "tracks"
 
 
 def track_video(
-    video: Video, detector: FaceDetector, steady: FaceDetector, min_probability: float, tracks_dir: Path
+    video: Video,
+    detector: FaceDetector,
+    steady: FaceDetector,
+    min_probability: float,
+    tracks_dir: Path,
+    open_video: OpenVideo = VideoFile,
 ) -> Outcome:
     """Write where the faces of one real video are: tracks in every chunk of 150 frames, and faces for sequences.
 
     Raises VideoError if no frame can be decoded.
     """
     outcome = Outcome()
-    with VideoFile(video.path) as file:
+    with open_video(video.path) as file:
         every_tenth = set(range(0, file.frame_count, STEP))
         looks = set(sequence_looks(file.frame_count))
         found, seen, size = {}, {}, None
@@ -113,7 +125,14 @@ def _as_json(track: Track, start: int) -> dict[str, Any]:
     }
 
 
-def extract_video(video: Video, original_path: Path, tracks_dir: Path, clips_dir: Path, sequences_dir: Path) -> Outcome:
+def extract_video(
+    video: Video,
+    original_path: Path,
+    tracks_dir: Path,
+    clips_dir: Path,
+    sequences_dir: Path,
+    open_video: OpenVideo = VideoFile,
+) -> Outcome:
     """Write the clips and sequences of one video. Raises StageError without tracks, VideoError without frames."""
     content = read_tracks(tracks_dir / f"{video.source}.json")
     clips = [(f"{start}_{k}", track) for start, tracks in content["clips"].items() for k, track in enumerate(tracks)]
@@ -122,7 +141,7 @@ def extract_video(video: Video, original_path: Path, tracks_dir: Path, clips_dir
     wanted |= {frame for sequence in content["sequences"] for frame in sequence["frames"]}
     strips: list[list[np.ndarray]] = [[] for _ in content["sequences"]]
     with ExitStack() as stack:
-        file = stack.enter_context(VideoFile(video.path))
+        file = stack.enter_context(open_video(video.path))
         folder = stack.enter_context(folder_replacing(clips_dir / video.id))
         strips_folder = stack.enter_context(folder_replacing(sequences_dir / video.id))
         writers: dict[str, ClipWriter] = {}
@@ -201,19 +220,26 @@ def read_tracks(path: Path) -> dict[str, Any]:
     return content
 
 
-def make_tracking_work(device: str, min_probability: float, tracks_dir: Path) -> Callable[[Video], Outcome]:
-    detector = make_detector(THRESHOLDS, device, DETECTOR_SCALE)
-    steady = make_detector(SEQUENCE_THRESHOLDS, device)
+def make_tracking_work(
+    device: str, min_probability: float, tracks_dir: Path, decoding: Decoding
+) -> Callable[[Video], Outcome]:
     return partial(
-        track_video, detector=detector, steady=steady, min_probability=min_probability, tracks_dir=tracks_dir
+        track_video,
+        detector=make_detector(THRESHOLDS, device, DETECTOR_SCALE),
+        steady=make_detector(SEQUENCE_THRESHOLDS, device),
+        min_probability=min_probability,
+        tracks_dir=tracks_dir,
+        open_video=decoding.opener(),
     )
 
 
 def make_extracting_work(
-    originals: dict[str, Path], tracks_dir: Path, clips_dir: Path, sequences_dir: Path
+    originals: dict[str, Path], tracks_dir: Path, clips_dir: Path, sequences_dir: Path, decoding: Decoding
 ) -> Callable[[Video], Outcome]:
     cv2.setNumThreads(1)
-    return lambda video: extract_video(video, originals[video.source], tracks_dir, clips_dir, sequences_dir)
+    folders = {"tracks_dir": tracks_dir, "clips_dir": clips_dir, "sequences_dir": sequences_dir}
+    open_video = decoding.opener()
+    return lambda video: extract_video(video, originals[video.source], **folders, open_video=open_video)
 
 
 def make_parser() -> Parser:
@@ -222,6 +248,7 @@ def make_parser() -> Parser:
         "--min-probability", type=float, default=0.0, metavar="X", help="leave out tracks less certain than this"
     )
     add_network_options(parser)
+    add_decoder_option(parser)
     return parser
 
 
@@ -229,21 +256,23 @@ def stages(root: DataRoot, options: Any) -> list[Stage]:
     """Finding the tracks in the real videos, then cutting them out of all."""
     tracks_dir, clips_dir, sequences_dir = (root.folder(name) for name in (TRACKS, CLIPS, SEQUENCES))
     originals = {video.id: video.path for video in root.reals}
+    device, decoding = resolve_device(options), Decoding.of(options)
     return [
         Stage(
             name="track_faces",
             items=root.reals,
-            make_work=partial(make_tracking_work, resolve_device(options), options.min_probability, tracks_dir),
+            make_work=partial(make_tracking_work, device, options.min_probability, tracks_dir, decoding),
             artifact_of=lambda video: tracks_dir / f"{video.id}.json",
-            settings={"min-probability": options.min_probability},
+            settings={"min-probability": options.min_probability, **decoding.settings},
             preload=PRELOAD,
             problems=root.problems,
         ),
         Stage(
             name="extract_clips",
             items=list(root.videos.values()),
-            make_work=partial(make_extracting_work, originals, tracks_dir, clips_dir, sequences_dir),
+            make_work=partial(make_extracting_work, originals, tracks_dir, clips_dir, sequences_dir, decoding),
             artifact_of=lambda video: sequences_dir / video.id,  # the folder that is renamed last
+            settings=decoding.settings,
             problems=root.problems,
         ),
     ]

@@ -17,9 +17,10 @@ import numpy as np
 
 from common.errors import Parser, run_command
 from faces.geometry import crop_face
-from faces.video import VideoError, VideoFile
+from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.detect_original_faces import FRAME_STEP
+from preprocessing.network_options import Decoding, add_decoder_option
 from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
 
 Boxes = dict[int, np.ndarray]
@@ -29,14 +30,16 @@ CROPS_IN_FLIGHT = 64
 PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 
-def crop_video(video: Video, original_path: Path, boxes_dir: Path, crops_dir: Path) -> Outcome:
+def crop_video(
+    video: Video, original_path: Path, boxes_dir: Path, crops_dir: Path, open_video: OpenVideo = VideoFile
+) -> Outcome:
     """Write the crops of one video as PNG files, named by frame and by the box's place in its list.
 
     Raises StageError if its original's boxes are missing or unreadable, VideoError if no frame can be decoded.
     """
     boxes = read_boxes(boxes_dir / f"{video.source}.json")
     outcome = Outcome()
-    with VideoFile(video.path) as file, folder_replacing(crops_dir / video.id) as folder:
+    with open_video(video.path) as file, folder_replacing(crops_dir / video.id) as folder:
         written: deque[Future] = deque()
         scale = None
         decoded = 0
@@ -97,24 +100,30 @@ def write_png(path: Path, image: np.ndarray) -> None:
         raise OSError(f"{path} could not be written; is the disk full?")
 
 
-def make_work(originals: dict[str, Path], boxes_dir: Path, crops_dir: Path) -> Callable[[Video], Outcome]:
+def make_work(
+    originals: dict[str, Path], boxes_dir: Path, crops_dir: Path, decoding: Decoding
+) -> Callable[[Video], Outcome]:
     cv2.setNumThreads(1)
-    return lambda video: crop_video(video, originals[video.source], boxes_dir, crops_dir)
+    open_video = decoding.opener()
+    return lambda video: crop_video(video, originals[video.source], boxes_dir, crops_dir, open_video)
 
 
 def make_parser() -> Parser:
-    return add_crops_option(stage_parser("extract_crops", "Step 2: cut the faces out of real and fake videos."))
+    parser = stage_parser("extract_crops", "Step 2: cut the faces out of real and fake videos.")
+    add_decoder_option(parser)
+    return add_crops_option(parser)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir, options.crops_dir)
-    crops_dir = root.crops
+    crops_dir, decoding = root.crops, Decoding.of(options)
     stage = Stage(
         name="extract_crops",
         items=list(root.videos.values()),
-        make_work=partial(make_work, {v.id: v.path for v in root.reals}, root.folder("boxes"), crops_dir),
+        make_work=partial(make_work, {v.id: v.path for v in root.reals}, root.folder("boxes"), crops_dir, decoding),
         artifact_of=lambda video: crops_dir / video.id,
+        settings=decoding.settings,
         problems=root.problems,
     )
     return run_stage(stage, root, options)

@@ -12,8 +12,9 @@ import cv2
 
 from common.errors import Parser, run_command
 from common.files import replacing
-from faces.video import VideoError, VideoFile
+from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root
+from preprocessing.network_options import Decoding, add_decoder_option
 from preprocessing.runner import Outcome, Stage, run_stage, stage_parser
 
 QUALITY = 100
@@ -24,12 +25,12 @@ def done_marker(jpegs_dir: Path, video: Video) -> Path:
     return jpegs_dir / f".{video.id}.done"
 
 
-def extract_video(video: Video, jpegs_dir: Path) -> Outcome:
+def extract_video(video: Video, jpegs_dir: Path, open_video: OpenVideo = VideoFile) -> Outcome:
     """Write all frames of one video. Raises VideoError if none can be decoded."""
     marker = done_marker(jpegs_dir, video)
     marker.unlink(missing_ok=True)
     count = 0
-    with VideoFile(video.path) as file:
+    with open_video(video.path) as file:
         for index, frame in file.frames(range(file.frame_count)):
             _, encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             with replacing(jpegs_dir / f"{video.id}_{index}.jpg") as temporary:
@@ -42,24 +43,27 @@ def extract_video(video: Video, jpegs_dir: Path) -> Outcome:
     return Outcome(Counter({"pictures": count}), notes)
 
 
-def make_work(jpegs_dir: Path) -> Callable[[Video], Outcome]:
+def make_work(jpegs_dir: Path, decoding: Decoding) -> Callable[[Video], Outcome]:
     cv2.setNumThreads(1)
-    return partial(extract_video, jpegs_dir=jpegs_dir)
+    return partial(extract_video, jpegs_dir=jpegs_dir, open_video=decoding.opener())
 
 
 def make_parser() -> Parser:
-    return stage_parser("extract_images", "Write every frame of every video as a JPEG of quality 100.")
+    parser = stage_parser("extract_images", "Write every frame of every video as a JPEG of quality 100.")
+    add_decoder_option(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
-    jpegs_dir = root.folder("jpegs")
+    jpegs_dir, decoding = root.folder("jpegs"), Decoding.of(options)
     stage = Stage(
         name="extract_images",
         items=list(root.videos.values()),
-        make_work=partial(make_work, jpegs_dir),
+        make_work=partial(make_work, jpegs_dir, decoding),
         artifact_of=lambda video: done_marker(jpegs_dir, video),
+        settings=decoding.settings,
         problems=root.problems,
     )
     return run_stage(stage, root, options)

@@ -2,10 +2,14 @@
 
 import json
 import subprocess
+import sys
+import time
 
 import pytest
+import torch
 
 from benchmarks import __main__ as command
+from benchmarks import gpu
 from benchmarks.asked import ASKED, FAIR
 from benchmarks.report import Row, save_report, table
 from common.errors import UserError, exit_on_user_error
@@ -92,7 +96,7 @@ def test_figures_of_any_depth_are_found_in_the_report_on_exactness():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--only", "prediction,speed"), "'speed' is not one of prediction"),
+        (("--only", "prediction,speed"), "'speed' is not one of gpu_tests"),
         (("--rounds", "0"), "not a whole number"),
         (("--root", "."), "no part in it"),
     ],
@@ -123,6 +127,57 @@ def test_videos_without_a_face_are_refused_before_anything_is_measured(tmp_path,
     with pytest.raises(SystemExit) as end:
         exit_on_user_error(lambda: command.main([str(tmp_path), "--out", str(out)]))
     assert end.value.code == 2 and "no face" in capsys.readouterr().err and not out.exists()
+
+
+def test_what_only_a_gpu_has_is_not_missed_elsewhere():
+    about = {"processor": "a CPU", "device": "cpu, 2 threads", "versions": {}}
+    assert "gpu" not in command.report(about, {})
+    assert "gpu_tests, prediction" in command.report(about | {"device": "cuda:0 (H200)"}, {})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_check_of_a_gpu_is_refused_without_one(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert command.chosen("gpu")[0] == "gpu_tests" and "exactness" in command.chosen("gpu")
+    with pytest.raises(UserError, match="--only gpu_choices: needs a CUDA device; this is cpu"):
+        command.main([str(folder), "--only", "gpu", "--out", str(tmp_path / "out")])
+
+
+def test_sections_that_would_begin_too_late_are_left_out(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "SECTIONS", {"start": measured})
+    monkeypatch.setattr(command, "is_late", lambda begun, minutes: minutes == 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert command.main([str(folder), "--minutes", "1", "--out", str(tmp_path / "out")]) == 0
+    captured = capsys.readouterr()
+    assert "left out after 1 minutes: start" in captured.err and "Not measured: start" in captured.out
+
+
+def test_time_is_over_after_so_many_minutes():
+    now = time.monotonic()
+    assert command.is_late(now - 61, 1) and not command.is_late(now - 1, 1) and not command.is_late(0, None)
+
+
+def test_outcome_of_the_tests_is_counted(tmp_path):
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\ndef test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pytest.skip()\n"
+        "@pytest.fixture\ndef broken(): raise ValueError\ndef test_d(broken): pass\n"
+    )
+    report = tmp_path / "tests.xml"
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(tmp_path), f"--junitxml={report}"], cwd=tmp_path, capture_output=True
+    )
+    assert gpu.counted(report) == (4, 2, 1)
+
+
+def test_decoding_is_measured_one_at_a_time_and_several(folder, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "VIDEOS", 2)
+    monkeypatch.setattr(gpu, "DECODERS", ("pyav", "no such decoder"))
+    rows = gpu.decoding(folder, 1, "cpu")
+    assert [row.what for row in rows] == [
+        f"decoding by pyav alone, {workers} at a time" for workers in (1, gpu.WORKERS_ON_GPU)
+    ]
+    assert all(row.ours > 0 and row.unit == "videos/s" for row in rows)
+    assert "not measured: --decoder no such decoder" in capsys.readouterr().err
 
 
 def measured(bench):
