@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import Parser, UserError, positive_int, run_command
 from common.files import held, replacing, sha256_of
 from common.memory import keep_freed_memory
+from common.places import only_local
 from common.threads import wait_without_spinning
 from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from predict_folder import predict_folder
@@ -74,7 +75,7 @@ def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> 
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     with held(out / ".lock", f"{out}: another cross-validation is writing there"):
-        root = read_data_root(options.data_dir)
+        root = read_data_root(only_local(options.data_dir, "cross_validate.py"))
         table = _prepare(options, further)
         chosen = {fold: held_out_videos(table, root, fold) for fold in options.folds}
         runs, averaged = [], []

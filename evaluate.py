@@ -7,11 +7,14 @@ From Python: `evaluate(["submission.csv"], "metadata.json").rows[0].metrics`.
 
 import argparse
 import json
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.errors import Parser, UserError, run_command
 from common.files import replacing
+from common.places import TEMPORARY, Remote, is_url, place
 from evaluation.bootstrap import COUNT
 from evaluation.calibration import Calibration, fit_temperature
 from evaluation.judge import Evaluation, evaluate
@@ -140,6 +143,39 @@ def _count(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
+    with ExitStack() as stack:
+        return _main(options, _make_local(options, stack))
+
+
+def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Remote]:
+    """Put copies in the place of the options' predictions, details and labels that lie at URLs, until `stack` ends;
+    returns what they are copies of.
+    """
+    originals: dict[Path, Remote] = {}
+
+    def local(path: str | None, number: int) -> str | None:
+        if not is_url(path):
+            return path
+        if not options.out:
+            raise UserError(f"{path}: say with --out in which folder of this machine the results go")
+        remote = place(path)
+        copy = folder / str(number) / remote.name
+        copy.parent.mkdir()
+        remote.get(copy)
+        errors = Remote(f"{remote}.errors.csv")
+        if errors.is_file():
+            errors.get(copy.with_name(errors.name))
+        originals[copy] = remote
+        return str(copy)
+
+    inputs = [options.labels, options.details, *options.predictions]
+    if any(map(is_url, inputs)):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=TEMPORARY)))
+        options.labels, options.details, *options.predictions = map(local, inputs, range(len(inputs)))
+    return originals
+
+
+def _main(options: argparse.Namespace, originals: dict[Path, Remote]) -> int:
     first = Path((options.predictions or [options.details])[0])
     out = Path(options.out) if options.out else first.with_name(f"{first.stem}.evaluation")
     _check_targets(options, out)
@@ -154,6 +190,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         calibration=options.calibration,
         ignore_missing=options.ignore_missing,
     )
+    for row in evaluation.rows:
+        row.source = originals.get(row.source, row.source)
+    evaluation.labels = originals.get(evaluation.labels, evaluation.labels)
     calibration, said = calibrate(evaluation) if options.calibrate else (None, "")
     written = write(evaluation, out, options.format)
     if calibration:

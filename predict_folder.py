@@ -15,6 +15,7 @@ from pathlib import Path
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits, add_limit_options
 from common.memory import keep_freed_memory
+from common.places import Remote, is_url, place
 from common.ray_cluster import add_executor_options, check_executor
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
@@ -23,7 +24,7 @@ from faces.torchcodec_video import DECODERS
 from inference import embedded
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
-from inference.results import Results, Summary, stamp_of
+from inference.results import Results, Summary, results_at, stamp_of
 from inference.strategies import AGGREGATES, AUTO, STRATEGIES
 from inference.stream import Video, VideoScore
 
@@ -32,12 +33,12 @@ MOST_NAMES_SHOWN = 5
 
 
 def predict_folder(
-    test_dir: str | Path,
+    test_dir: str | Path | Remote,
     models: Sequence[str] = (),
-    output: str | Path | None = None,
+    output: str | Path | Remote | None = None,
     *,
     weights_dir: str | Path = "weights",
-    details: str | Path | None = None,
+    details: str | Path | Remote | None = None,
     sample_submission: str | Path | None = None,
     frames: int = DEFAULT_FRAMES,
     strategy: str = "confident",
@@ -53,7 +54,7 @@ def predict_folder(
     video_memory: float = DEFAULT_GIGABYTES,
     limit: int | None = None,
     calibration: str | Path | None = None,
-    report: str | Path | None = None,
+    report: str | Path | Remote | None = None,
     overwrite: bool = False,
     decoder: str = "pyav",
     cuda_graphs: str = "auto",
@@ -69,10 +70,11 @@ def predict_folder(
     same call. `calibration`, a file of `evaluate.py --calibrate`, adds calibrated probabilities to the details, never
     to the labels; `report` is an HTML file to write, with its details beside it unless `details` says where. Several
     devices ("cuda:0,cuda:1") work in processes of their own, which import the script that calls this: there the call
-    belongs under `if __name__ == "__main__"`. `executor` "ray" has the nodes of a Ray cluster score them. Raises
-    UserError with a one-line reason.
+    belongs under `if __name__ == "__main__"`. `executor` "ray" has the nodes of a Ray cluster score them. The folder,
+    and what is written, may be URLs, see `common.places`. Raises UserError with a one-line reason.
     """
-    details = Path(report).with_suffix(".jsonl") if report and not details else details
+    test_dir, output, details, report = (path and place(path) for path in (test_dir, output, details, report))
+    details = report.with_suffix(".jsonl") if report and not details else details
     for name, value, known in (
         ("strategy", strategy, STRATEGIES),
         ("aggregate", aggregate, AGGREGATES),
@@ -107,15 +109,15 @@ def predict_folder(
     temperature = Calibration.load(calibration) if calibration else None
     inputs = [*paths, *(video.path for video in videos if video.path), *([Path(calibration)] if calibration else [])]
     _keep_apart([output, details, report], inputs)
-    if report and Path(report) in [Path(path) for path in (output, details) if path]:
+    if report and report in (output, details):
         raise UserError(f"{report}: --report is the same file as the output or the details")
-    if report and Path(report).exists() and not overwrite:
+    if report and report.exists() and not overwrite:
         raise UserError(f"{report}: exists already; --overwrite replaces it")
 
     with ExitStack() as stack:
         if output is None:
             output = Path(stack.enter_context(tempfile.TemporaryDirectory()), "submission.csv")
-        results = stack.enter_context(Results(output, details, overwrite))
+        results = stack.enter_context(results_at(output, details, overwrite))
 
         # torch takes seconds to import: what can be refused without it has been refused by now.
         from inference.scoring import Scoring
@@ -153,7 +155,7 @@ def predict_folder(
         scorer = stack.enter_context(opening)
         done = results.begin(
             {
-                "folder": str(Path(test_dir).resolve()),
+                "folder": str(test_dir if is_url(test_dir) else test_dir.resolve()),
                 "models": scorer.models,
                 "frames": frames,
                 "strategy": strategy,
@@ -192,11 +194,15 @@ def _about(record: dict, about: dict, calibration: Calibration | None) -> dict:
     return {"calibrated": calibration.apply(record["label"]) if record["labels"] else None, **about}
 
 
-def _keep_apart(results: Sequence[str | Path | None], inputs: Sequence[Path]) -> None:
+def _keep_apart(results: Sequence[Path | Remote | None], inputs: Sequence[Path | Remote]) -> None:
     """Refuse to write a result over a video or a checkpoint, even with --overwrite."""
-    for path in (Path(result) for result in results if result and Path(result).exists()):
-        if any(path.samefile(used) for used in inputs if used.exists()):
+    for path in filter(None, results):
+        if path in inputs if is_url(path) else path.exists() and _is_one_of(path, inputs):
             raise UserError(f"{path}: is one of the inputs; it is not written over")
+
+
+def _is_one_of(path: Path, inputs: Sequence[Path | Remote]) -> bool:
+    return any(path.samefile(used) for used in inputs if not is_url(used) and used.exists())
 
 
 def _record(todo: Sequence[Video], total: int, scores: Iterable[VideoScore], results: Results) -> None:

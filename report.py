@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, positive_int, run_command
 from common.limits import Limits, add_limit_options
+from common.places import is_url, place
 from inference.details import read_details
 from reporting.build import MOST_MEGABYTES, write_report
 
@@ -48,9 +49,10 @@ def _megabytes(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
-    output = Path(options.output)
-    for path in (options.details, *options.labels):
-        if output.exists() and Path(path).exists() and output.samefile(path):
+    output = place(options.output)
+    for path in map(place, (options.details, *options.labels)):
+        same = output == path if is_url(output) or is_url(path) else output.exists() and path.exists()
+        if same and (is_url(output) or output.samefile(path)):
             raise UserError(f"{output}: is one of the inputs; it is not written over")
     report = write_report(
         read_details(options.details),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from common.errors import UserError, one_line
+from common.places import Remote, local_copy, place
 
 PROBABILITY = Field(ge=0, le=1)
 
@@ -111,9 +112,10 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
         raise UserError(f"{path}: cannot be read as JSON lines: {error}") from error
 
 
-def read_details(path: str | Path) -> Iterator[dict]:
-    """The records alone."""
-    return (record for _, record in json_lines(Path(path)))
+def read_details(path: str | Path | Remote) -> Iterator[dict]:
+    """The records alone, also of a file at a URL."""
+    with local_copy(place(path)) as local:
+        yield from (record for _, record in json_lines(local))
 
 
 def checked(records: Iterable[dict], source: object = "details") -> list[VideoDetails]:

@@ -3,10 +3,12 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
+from common.places import Remote, is_url, place
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.stream import Video
 
@@ -14,13 +16,16 @@ from inference.stream import Video
 PREPROCESSED = ("clips", "compressed")
 
 
-def find_videos(test_dir: str | Path) -> list[Video]:
+def find_videos(test_dir: str | Path | Remote) -> list[Video]:
     """The videos under a folder, its subfolders included, sorted by name; or the one video or image given.
 
     A name is the path below the folder, with `/` between its parts. What preprocessing made below a data root (folders
     with a metadata.json) is left out. A folder without videos but with images gives
-    the images. Raises UserError if there is nothing to score.
+    the images. The same of a URL. Raises UserError if there is nothing to score.
     """
+    if is_url(test_dir):
+        files = _walk_remote(place(test_dir))
+        return _chosen(test_dir, list(files), lambda file: files[file])
     if not str(test_dir):
         raise UserError("--test-dir is empty; give it the name of a folder, a video or an image")
     root = Path(test_dir)
@@ -36,12 +41,33 @@ def find_videos(test_dir: str | Path) -> list[Video]:
         raise UserError(f"{root}: no such file or directory")
     if not os.access(root, os.R_OK | os.X_OK):
         raise UserError(f"{root}: cannot be read (permission denied)")
-    files = list(_walk(root))
+    return _chosen(root, list(_walk(root)), lambda path: path.relative_to(root).as_posix())
+
+
+def _chosen(root: object, files: Sequence[Any], name_of: Callable[[Any], str]) -> list[Video]:
+    """The videos among the files below `root`, or the images if there is none, sorted by name."""
     for suffixes in (VIDEO_SUFFIXES, IMAGE_SUFFIXES):
         chosen = [path for path in files if path.suffix.lower() in suffixes]
         if chosen:
-            return sorted((Video(path.relative_to(root).as_posix(), path) for path in chosen), key=lambda v: v.name)
+            return sorted((Video(name_of(path), path) for path in chosen), key=lambda video: video.name)
     raise UserError(f"{root}: no videos in it ({_listed(VIDEO_SUFFIXES)}), nor images")
+
+
+def _walk_remote(root: Remote) -> dict[Remote, str]:
+    """What `_walk` would find, with the names below `root`; of one file, itself."""
+    files = dict(root.files())
+    if not files:
+        raise UserError(f"{root}: no such file or directory, or nothing in it")
+    if "" in files:
+        return {files[""]: root.name}
+    parts = {name: name.split("/") for name in files}
+    roots = {tuple(folders[:-2]) for folders in parts.values() if len(folders) > 1 and folders[-1] == "metadata.json"}
+
+    def counts(folders: list[str]) -> bool:
+        made = any(tuple(folders[:i]) in roots for i, name in enumerate(folders[:-1]) if name in PREPROCESSED)
+        return not made and not any(name.startswith(".") for name in folders)
+
+    return {file: name for name, file in files.items() if counts(parts[name])}
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.files import held, replacing
+from common.places import Remote, is_url
 from common.spreadsheets import as_text
 from inference.stream import Video, VideoScore
 
@@ -21,8 +22,8 @@ Stamp = tuple[str, int, int]
 class Summary:
     """What became of a run's videos: P(fake) by file name, why some could not be read, or show no face."""
 
-    output: Path
-    errors_file: Path
+    output: Path | Remote
+    errors_file: Path | Remote
     labels: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     faceless: dict[str, str] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Results:
         self.details = None if details is None else _target(details)
         self.overwrite = overwrite
         self.partial = self._beside(".partial")
+        self.partial_name: object = self.partial
 
     def __enter__(self) -> "Results":
         for path in filter(None, (self.output, self.details)):
@@ -168,8 +170,21 @@ class Results:
         except (ValueError, KeyError, TypeError, AttributeError):
             changed = ["it is damaged"]
         if changed and not self.overwrite:
-            raise UserError(f"{self.partial}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh")
+            raise UserError(
+                f"{self.partial_name}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh"
+            )
         return not changed
+
+
+def results_at(output: Path | Remote, details: Path | Remote | None, overwrite: bool) -> Results:
+    """The Results of a run; UserError if some are URLs and others are not."""
+    if not is_url(output) and not is_url(details):
+        return Results(output, details, overwrite)
+    if not is_url(output) or (details and not is_url(details)):
+        raise UserError("--output, --details and --report are all of them URLs, or none is")
+    from inference.remote_results import RemoteResults
+
+    return RemoteResults(output, details, overwrite)
 
 
 def _target(path: str | Path) -> Path:
@@ -193,7 +208,12 @@ def _check_writable(path: Path) -> None:
 
 
 def stamp_of(video: Video) -> Stamp:
-    """What identifies a video's content cheaply: name, size in bytes, modification time in nanoseconds."""
+    """What identifies a video's content cheaply: name, size in bytes, modification time in nanoseconds.
+
+    Of a URL, a number from the hash or time that its store has listed stands for the time.
+    """
+    if isinstance(video.path, Remote):
+        return video.name, video.path.size, video.path.version
     try:
         status = video.path.stat() if video.path else None
     except OSError:  # the reason is told when the video is read

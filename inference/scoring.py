@@ -14,6 +14,7 @@ from faces.torchcodec_video import video_opener
 from inference.devices import detector_device
 from inference.engines import Engine
 from inference.ensemble import Ensemble, Member
+from inference.fetching import fetching
 from inference.strategies import STRATEGIES, Rule
 from inference.stream import Video, VideoScore, score_videos
 from inference.views import picture_of, reader_for, views_for
@@ -90,7 +91,7 @@ class Scorer:
 
     def score(self, videos: Iterable[Video]) -> Iterator[VideoScore]:
         """The scores of the videos, in their order, each as soon as it is there."""
-        read = reader_for(self.views, self.decoders.read)
+        read = reader_for(self.views, fetching(self.decoders.read))
         return score_videos(videos, read, self.views, self.ensemble, self.rule, self.workers)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import one_line
+from common.places import Remote
 from faces.video import Frames, VideoError
 from inference.people import number_people
 from inference.strategies import Rule
@@ -43,7 +44,7 @@ class Video:
     """A file to score and its name in the results; without a path it is known to be missing."""
 
     name: str
-    path: Path | None
+    path: Path | Remote | None
 
 
 @dataclass
@@ -108,7 +109,7 @@ class _Work:
 
 def score_videos(
     videos: Iterable[Video],
-    read: Callable[[Path], Frames],
+    read: Callable[[Path | Remote], Frames],
     views: Sequence[View],
     ensemble: "Ensemble",
     rule: Rule,

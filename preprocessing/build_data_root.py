@@ -20,6 +20,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, run_command
 from common.files import replacing
+from common.places import only_local
 from preprocessing.data_root import FAKE, METADATA, REAL, SUFFIXES, read_data_root
 from preprocessing.generate_folds import N_SPLITS, PARTS
 
@@ -42,7 +43,7 @@ class Entry:
 
 def entries_of_root(path: Path) -> list[Entry]:
     """Entries for what is usable of another data root, in its parts. What is not is printed."""
-    root = read_data_root(path)
+    root = read_data_root(only_local(path, "build_data_root"))
     for problem in root.problems:
         print(f"{path}: {problem.item}: {problem.reason}; left out")
     return [Entry(video.path, video.label, video.original, video.part) for video in root.videos.values()]

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from common.errors import Parser, one_line, positive_int, run_command
 from common.limits import Limits, add_limit_options, limited
+from common.places import only_local
 from faces.video import VideoError, VideoFile
 from preprocessing.data_root import DataRoot, Video, read_data_root
 from preprocessing.executors import run_locally
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=positive_int, default=2, metavar="N", help="videos looked at the same time")
     add_limit_options(parser)
     options = parser.parse_args(argv)
-    for line in survey(read_data_root(Path(options.root_dir)), options.workers, Limits.of(options)):
+    for line in survey(read_data_root(only_local(options.root_dir, "check")), options.workers, Limits.of(options)):
         print(line)
     return 0
 

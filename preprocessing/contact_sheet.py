@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from common.errors import Parser, UserError, positive_int, run_command
+from common.places import only_local
 from faces.geometry import isotropically_resize_image
 from preprocessing.data_root import DataRoot, Video, read_data_root
 from preprocessing.runner import add_crops_option
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="contact_sheets", metavar="DIR", help="folder for the pictures")
     parser.add_argument("--columns", type=positive_int, default=COLUMNS, metavar="N", help="crops in a row")
     options = parser.parse_args(argv)
-    root = read_data_root(options.root_dir, options.crops_dir)
+    root = read_data_root(only_local(options.root_dir, "contact_sheet"), options.crops_dir)
     unknown = [name for name in options.videos if name not in root.videos]
     if unknown:
         raise UserError(f"no such video in {root.path}: {', '.join(unknown)}")

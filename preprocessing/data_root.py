@@ -1,14 +1,15 @@
 """The index of a data root: its parts, their videos and who is a fake of whom. Problems are listed, never raised.
 
-A still image is a video of one frame.
+A still image is a video of one frame. A root may lie under a URL: then all paths are relative to it, see `remote_root`.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
+from common.places import Remote, RemoteError, asked_at_once, is_url, place
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 METADATA = "metadata.json"
@@ -49,14 +50,21 @@ class Problem:
 class DataRoot:
     """All usable videos by id, in the order of parts and metadata, and everything that is not usable.
 
-    `crops` is the folder of the faces.
+    `crops` is the folder of the faces. If the root lies at a URL, `remote`, `path` is empty and `sizes` are in bytes.
     """
 
     path: Path
     crops: Path
+    remote: Remote | None = None
+    sizes: dict[Path, int] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     videos: dict[str, Video] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def place(self) -> Path | Remote:
+        """Where it lies, as the user names it."""
+        return self.remote or self.path
 
     @property
     def reals(self) -> list[Video]:
@@ -70,9 +78,21 @@ class DataRoot:
         """Where a kind of artifact (`boxes`, `crops`, ...) lies."""
         return self.path / artifact
 
+    def size_of(self, video: Video) -> int:
+        """In bytes."""
+        return self.sizes[video.path] if self.remote else video.path.stat().st_size
 
-def read_data_root(path: str | Path, crops_dir: str | Path = CROPS) -> DataRoot:
+    def names_in(self, folders: Sequence[Path]) -> list[list[str]]:
+        """What lies in each of these folders; nothing in one that is not there."""
+        if self.remote:
+            return asked_at_once(lambda folder: list((self.remote / folder).entries()), folders)
+        return [[path.name for path in folder.glob("*")] for folder in folders]
+
+
+def read_data_root(path: str | Path | Remote, crops_dir: str | Path = CROPS) -> DataRoot:
     """Read every metadata.json below the root; `crops_dir` is relative to it. Raises UserError if there is no part."""
+    if is_url(path):
+        return _read_remote(place(path), Path(crops_dir))
     root = DataRoot(Path(path), Path(path, crops_dir))
     if not root.path.is_dir():
         raise UserError(f"{root.path}: no such directory")
@@ -80,15 +100,44 @@ def read_data_root(path: str | Path, crops_dir: str | Path = CROPS) -> DataRoot:
         raise UserError(f"{root.path}: is a part itself ({METADATA} lies in it); give the folder above it")
     for folder in sorted(root.path.iterdir(), key=_by_number):
         if (folder / METADATA).is_file():
-            root.parts.append(folder.name)
-            for video in _read_part(folder, root.problems):
-                _add(root, video)
+            read = (folder / METADATA).read_bytes
+            _add_part(root, folder, read, lambda name, folder=folder: (folder / name).is_file())
         elif folder.is_dir() and "dfdc" in folder.name:
             root.problems.append(Problem(folder.name, f"has no {METADATA}"))
+    return _finished(root)
+
+
+def _read_remote(remote: Remote, crops_dir: Path) -> DataRoot:
+    if crops_dir.is_absolute() or ".." in crops_dir.parts:
+        raise UserError(f"--crops-dir {crops_dir}: is not a folder below {remote}")
+    root = DataRoot(Path(), crops_dir, remote)
+    entries = remote.entries()
+    if not entries:
+        raise UserError(f"{remote}: no such directory, or nothing in it")
+    if METADATA in entries:
+        raise UserError(f"{remote}: is a part itself ({METADATA} lies in it); give the folder above it")
+    folders = sorted((Path(name) for name, file in entries.items() if file is None), key=_by_number)
+    # What steps have made is not looked into: it may be millions of files.
+    parts = [folder for folder in folders if (remote / folder / METADATA).is_file()]
+    root.problems += [Problem(f.name, f"has no {METADATA}") for f in folders if f not in parts and "dfdc" in f.name]
+    for folder in parts:
+        files = {name: file for name, file in (remote / folder).entries().items() if file}
+        root.sizes |= {folder / name: file.size for name, file in files.items()}
+        _add_part(root, folder, files[METADATA].read_bytes, files.__contains__)
+    return _finished(root)
+
+
+def _finished(root: DataRoot) -> DataRoot:
     if not root.parts:
-        raise UserError(f"{root.path}: no part in it, such as dfdc_train_part_0 with its videos and {METADATA}")
+        raise UserError(f"{root.place}: no part in it, such as dfdc_train_part_0 with its videos and {METADATA}")
     _check_originals(root)
     return root
+
+
+def _add_part(root: DataRoot, folder: Path, read: Callable[[], bytes], is_there: Callable[[str], bool]) -> None:
+    root.parts.append(folder.name)
+    for video in _read_part(folder, read, is_there, root.problems):
+        _add(root, video)
 
 
 def part_number(part: str) -> int | None:
@@ -102,19 +151,21 @@ def _by_number(folder: Path) -> tuple[float, str]:
     return (float("inf") if number is None else number, folder.name)
 
 
-def _read_part(folder: Path, problems: list[Problem]) -> Iterator[Video]:
+def _read_part(
+    folder: Path, read: Callable[[], bytes], is_there: Callable[[str], bool], problems: list[Problem]
+) -> Iterator[Video]:
     """The videos a metadata.json names and that can be used; the others become problems."""
     where = f"{folder.name}/{METADATA}"
     try:
-        entries = json.loads((folder / METADATA).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        entries = json.loads(read().decode("utf-8-sig"))
+    except (OSError, RemoteError, ValueError, RecursionError) as error:
         problems.append(Problem(where, f"is not JSON ({error})"))
         return
     if not isinstance(entries, dict):
         problems.append(Problem(where, f"is not an object but a {type(entries).__name__}"))
         return
     for name, entry in entries.items():
-        reason = _unusable(folder, name, entry)
+        reason = _unusable(name, entry, is_there)
         if reason:
             problems.append(Problem(f"{folder.name}/{name}", reason))
             continue
@@ -122,7 +173,7 @@ def _read_part(folder: Path, problems: list[Problem]) -> Iterator[Video]:
         yield Video(Path(name).stem, folder / name, folder.name, entry["label"], original)
 
 
-def _unusable(folder: Path, name: str, entry: object) -> str | None:
+def _unusable(name: str, entry: object, is_there: Callable[[str], bool]) -> str | None:
     """Why a metadata entry cannot be used; None if it can."""
     if not _is_plain(name):
         return "its name is not a plain file name; refused"
@@ -136,7 +187,7 @@ def _unusable(folder: Path, name: str, entry: object) -> str | None:
     if entry["label"] == FAKE and not (isinstance(original, str) and _is_plain(original)):
         return f"its original is {original!r}, not the name of a video"
     try:
-        there = (folder / name).is_file()
+        there = is_there(name)
     except OSError as error:  # a name that no file can have
         return f"the file is missing ({error.strerror})"
     return None if there else "the file is missing"

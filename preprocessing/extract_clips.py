@@ -273,6 +273,7 @@ def stages(root: DataRoot, options: Any) -> list[Stage]:
             make_work=partial(make_extracting_work, originals, tracks_dir, clips_dir, sequences_dir, decoding),
             artifact_of=lambda video: sequences_dir / video.id,  # the folder that is renamed last
             settings=decoding.settings,
+            files_of=lambda video: [video.path, originals[video.source], tracks_dir / f"{video.source}.json"],
             problems=root.problems,
         ),
     ]
@@ -289,8 +290,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("the tables wait for the other shares; when all are done, the command without --part writes them")
         return 0
     for folder in (CLIPS, SEQUENCES):
-        out = root.path / f"{folder}.csv"
-        generate_folds.main(["--root-dir", str(root.path), "--crops-dir", folder, "--out", str(out), "--allow-empty"])
+        out = root.place / f"{folder}.csv"
+        generate_folds.main(["--root-dir", str(root.place), "--crops-dir", folder, "--out", str(out), "--allow-empty"])
     return 0
 
 

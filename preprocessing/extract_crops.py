@@ -117,13 +117,15 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir, options.crops_dir)
-    crops_dir, decoding = root.crops, Decoding.of(options)
+    crops_dir, boxes_dir, decoding = root.crops, root.folder("boxes"), Decoding.of(options)
+    originals = {video.id: video.path for video in root.reals}
     stage = Stage(
         name="extract_crops",
         items=list(root.videos.values()),
-        make_work=partial(make_work, {v.id: v.path for v in root.reals}, root.folder("boxes"), crops_dir, decoding),
+        make_work=partial(make_work, originals, boxes_dir, crops_dir, decoding),
         artifact_of=lambda video: crops_dir / video.id,
         settings=decoding.settings,
+        files_of=lambda video: [video.path, originals[video.source], boxes_dir / f"{video.source}.json"],
         problems=root.problems,
     )
     return run_stage(stage, root, options)

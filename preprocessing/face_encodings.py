@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.reals,
         make_work=partial(make_work, crops_dir, options.seed),
         artifact_of=lambda video: crops_dir / video.id / "encodings.npy",
+        files_of=lambda video: [],
+        folders_of=lambda video: [crops_dir / video.id],
         settings={"seed": options.seed},
     )
     return run_stage(stage, root, options)

@@ -101,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.fakes,
         make_work=partial(make_work, root.crops, diffs_dir),
         artifact_of=lambda video: diffs_dir / video.id,
+        files_of=lambda video: [],
+        folders_of=lambda video: [root.crops / video.id, root.crops / video.source],
         settings={"crops-dir": options.crops_dir},
     )
     return run_stage(stage, root, options)

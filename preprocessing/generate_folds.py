@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.errors import Parser, UserError, positive_int, run_command
-from common.files import replacing
+from common.places import Remote, writing
 from preprocessing.data_root import DataRoot, Video, part_number, read_data_root
 from preprocessing.runner import add_crops_option, stage_parser
 
@@ -40,11 +40,12 @@ def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_u
     `with_unpaired` adds the real videos to which no fake points.
     """
     paired = {fake.original for fake in root.fakes}
+    videos = [video for video in root.videos.values() if with_unpaired or video.source in paired]
+    names = root.names_in([root.crops / video.id for video in videos])
     rows = [
         row
-        for video in root.videos.values()
-        if with_unpaired or video.source in paired
-        for row in _rows_of(video, fold_of(root.videos[video.source], n_splits), root.crops)
+        for video, crops in zip(videos, names, strict=True)
+        for row in _rows_of(video, fold_of(root.videos[video.source], n_splits), crops)
     ]
     # Folders list their files in any order: sorted first, the same seed gives the same table everywhere.
     rows.sort()
@@ -52,15 +53,15 @@ def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_u
     return rows
 
 
-def _rows_of(video: Video, fold: int, crops_dir: Path) -> Iterator[Row]:
-    for path in (crops_dir / video.id).glob("*_*"):
-        frame = path.stem.partition("_")[0]
-        if frame.isdecimal() and path.suffix in SUFFIXES:
-            yield video.id, path.name, int(video.original is not None), video.source, int(frame), fold
+def _rows_of(video: Video, fold: int, crops: Sequence[str]) -> Iterator[Row]:
+    for name in crops:
+        frame, place_in_frame, _ = name.partition("_")
+        if place_in_frame and frame.isdecimal() and Path(name).suffix in SUFFIXES:
+            yield video.id, name, int(video.original is not None), video.source, int(frame), fold
 
 
-def write_folds(rows: Sequence[Row], out: Path) -> None:
-    with replacing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+def write_folds(rows: Sequence[Row], out: str | Path | Remote) -> None:
+    with writing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{what} would be empty; parts found: {', '.join(root.parts)}; add parts of other folds, or --allow-empty"
         )
-    write_folds(rows, Path(options.out))
+    write_folds(rows, options.out)
     fakes = sum(row[2] for row in rows)
     print(f"generate_folds: {options.out}: {len(rows)} rows, {len(rows) - fakes} real, {fakes} fake, folds {folds}")
     return 0

@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.reals,
         make_work=partial(make_work, root.crops, hulls_dir),
         artifact_of=lambda video: hulls_dir / video.id,
+        files_of=lambda video: [],
+        folders_of=lambda video: [root.crops / video.id],
         settings={"crops-dir": options.crops_dir},
     )
     return run_stage(stage, root, options)

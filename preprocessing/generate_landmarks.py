@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         items=root.reals,
         make_work=partial(make_work, device, root.crops, landmarks_dir),
         artifact_of=lambda video: landmarks_dir / video.id,
+        files_of=lambda video: [],
+        folders_of=lambda video: [root.crops / video.id],
         settings={"crops-dir": options.crops_dir},
         preload=PRELOAD,
     )

@@ -7,10 +7,10 @@ An option goes to every step that knows it. The first step that fails ends the r
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 
 from common.errors import UserError, run_command
+from common.places import place
 from preprocessing import (
     detect_original_faces,
     extract_crops,
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"== step {number} waits for the other shares; when all are done, the command without --part does it")
             break
         if step is generate_folds and not any(word.startswith("--out") for word in extra):
-            extra = [*extra, "--out", str(Path(root, "folds.csv"))]
+            extra = [*extra, "--out", str(place(root) / "folds.csv")]
         print(f"== step {number} of {len(STEPS)}: {_name(step)}", flush=True)
         code = step.main(["--root-dir", root, *extra])
         if code:

@@ -8,9 +8,10 @@ import hashlib
 import json
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,12 @@ from typing import Any
 from common.errors import Parser, UserError, one_line, positive_int
 from common.files import held
 from common.limits import Limits, add_limit_options, limited
+from common.places import TEMPORARY, Remote, RemoteMissingError
 from common.ray_cluster import add_executor_options, check_executor
 from common.spreadsheets import as_text
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
 from preprocessing.executors import Executor, Work, WorkerDied, choose_executor, run_locally
+from preprocessing.remote_root import Job, done_already, make_work_in_copy, scratch_folder, stored_afterwards
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Stage:
     `items` are the videos it works on, `artifact_of` tells the file or folder whose presence marks one as done.
     `make_work` runs once in each worker and returns the function that does a video. `settings` are what the artifacts
     depend on besides the video; `problems` are videos that cannot even be tried, `preload` names modules that the
-    workers need and that take long to import.
+    workers need and that take long to import. `files_of` and `folders_of` are what is read of a video, below the root.
     """
 
     name: str
@@ -50,13 +53,20 @@ class Stage:
     settings: dict[str, Any] = field(default_factory=dict)
     preload: Sequence[str] = ()
     problems: Sequence[Problem] = ()
+    files_of: Callable[[Video], Sequence[Path]] = lambda video: [video.path]
+    folders_of: Callable[[Video], Sequence[Path]] = lambda video: []
 
 
 def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
     """A parser with the options every stage knows; `parallel` ones work through a list of items."""
     parser = Parser(prog=f"preprocessing.{stage}", description=description)
     add = parser.add_argument
-    add("--root-dir", required=True, metavar="DIR", help="the data root: folders of videos with metadata.json")
+    add(
+        "--root-dir",
+        required=True,
+        metavar="DIR",
+        help="the data root (may be a URL): folders of videos with metadata.json",
+    )
     if not parallel:
         return parser
     add(
@@ -89,16 +99,20 @@ def _share(text: str) -> tuple[int, int]:
 def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     """Do a stage's items; returns the exit code: 1 if nothing could be done, or with `--strict` if anything failed.
 
-    Raises UserError if artifacts made with other settings are there, or if the same work is being done already.
+    Raises UserError if artifacts made with other settings are there, or if the same work is being done already; at a
+    URL, where nothing can be locked, the same work done twice makes the same artifacts.
     """
     check_executor(options.executor, options.ray_address)
     index, count = options.part
     share = "" if count == 1 else f".{index}of{count}"
+    items = [video for video in stage.items if share_of(video, count) == index][: options.limit]
+    if root.remote:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
+            return _run_items(stage, root, items, Path(logs), share, options)
     logs = root.folder("logs")
     logs.mkdir(parents=True, exist_ok=True)
     with held(logs / f"{stage.name}{share}.lock", f"{root.path}: another {stage.name} is at work on it; wait for it"):
-        items = [video for video in stage.items if share_of(video, count) == index][: options.limit]
-        return _run_items(stage, items, logs, share, options)
+        return _run_items(stage, root, items, logs, share, options)
 
 
 def share_of(video: Video, count: int) -> int:
@@ -110,18 +124,25 @@ def share_of(video: Video, count: int) -> int:
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
-def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace) -> int:
-    _check_settings(logs / f"{stage.name}.settings.json", stage, options.overwrite)
-    todo = [video for video in items if options.overwrite or not stage.artifact_of(video).exists()]
+def _run_items(
+    stage: Stage, root: DataRoot, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace
+) -> int:
+    settings = f"{stage.name}.settings.json"
+    _check_settings(root.remote / "logs" / settings if root.remote else logs / settings, stage, options.overwrite)
+    todo = list(items) if options.overwrite else _not_done(stage, root, items)
     # Long work first: nobody wants to wait for the one long video that began last.
-    todo.sort(key=lambda video: video.path.stat().st_size, reverse=True)
+    todo.sort(key=root.size_of, reverse=True)
     executor = choose_executor(options.executor, options.ray_address) if todo else run_locally
     totals, failed = Counter(), 0
     errors, notes = (logs / f"{stage.name}{share}.{kind}.csv" for kind in ("errors", "notes"))
-    with _csv_log(errors, "reason") as write_error, _csv_log(notes, "note") as write_note:
+    with ExitStack() as stack:
+        if root.remote:
+            stack.enter_context(stored_afterwards(root.remote / "logs", [errors, notes]))
+        write_error = stack.enter_context(_csv_log(errors, "reason"))
+        write_note = stack.enter_context(_csv_log(notes, "note"))
         for problem in stage.problems:
             write_error(problem.item, problem.reason)
-        for video, result in _progress(stage, todo, len(items), executor, options):
+        for video, result in _progress(stage, root, todo, len(items), executor, options):
             if isinstance(result, Exception):
                 failed += 1
                 write_error(video.id, reason_of(result, Limits.of(options)))
@@ -134,14 +155,22 @@ def _run_items(stage: Stage, items: Sequence[Video], logs: Path, share: str, opt
     details = "".join(f", {number} {what}" for what, number in totals.items())
     bad = failed + len(stage.problems)
     print(
-        f"{stage.name}: {done} done, {skipped} skipped, {bad} failed{details}{f'; reasons in {errors}' if bad else ''}"
+        f"{stage.name}: {done} done, {skipped} skipped, {bad} failed{details}"
+        + (f"; reasons in {root.remote / 'logs' / errors.name if root.remote else errors}" if bad else "")
     )
     nothing_possible = bad > 0 and done + skipped == 0
     return int(nothing_possible or (options.strict and bad > 0))
 
 
+def _not_done(stage: Stage, root: DataRoot, items: Sequence[Video]) -> list[Video]:
+    if root.remote:
+        done = done_already(root.remote, [stage.artifact_of(video) for video in items])
+        return [video for video in items if stage.artifact_of(video) not in done]
+    return [video for video in items if not stage.artifact_of(video).exists()]
+
+
 def _progress(
-    stage: Stage, todo: Sequence[Video], total: int, executor: Executor, options: argparse.Namespace
+    stage: Stage, root: DataRoot, todo: Sequence[Video], total: int, executor: Executor, options: argparse.Namespace
 ) -> Iterator[tuple[Video, Outcome | Exception]]:
     from tqdm import tqdm
 
@@ -149,9 +178,29 @@ def _progress(
         return
     with tqdm(total=total, initial=total - len(todo), desc=stage.name, unit="item") as bar:
         make_work = partial(limited, stage.make_work, Limits.of(options))
-        for item, result in executor(make_work, todo, options.workers, stage.preload):
+        for item, result in _executed(make_work, stage, root, todo, executor, options):
             bar.update()
             yield item, result
+
+
+def _executed(
+    make_work: Callable[[], Work],
+    stage: Stage,
+    root: DataRoot,
+    todo: Sequence[Video],
+    executor: Executor,
+    options: argparse.Namespace,
+) -> Iterator[tuple[Video, Outcome | Exception]]:
+    if not root.remote:
+        yield from executor(make_work, todo, options.workers, stage.preload)
+        return
+    jobs = [
+        Job(video, {*stage.files_of(video)}, {*stage.folders_of(video)}, stage.artifact_of(video)) for video in todo
+    ]
+    with scratch_folder() as scratch:
+        make_work = partial(make_work_in_copy, make_work, root.remote, scratch)
+        for job, result in executor(make_work, jobs, options.workers, stage.preload):
+            yield job.video, result
 
 
 def _say(line: str) -> None:
@@ -167,26 +216,30 @@ def reason_of(error: Exception, limits: Limits) -> str:
     if isinstance(error, MemoryError):
         return limits.too_large
     text = one_line(error)
-    return text if isinstance(error, (VideoError, StageError, WorkerDied)) else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if isinstance(error, (VideoError, StageError, WorkerDied, UserError))
+        else f"{type(error).__name__}: {text}"
+    )
 
 
 class StageError(Exception):
     """Why an item cannot be done, in words for the errors file."""
 
 
-def _check_settings(path: Path, stage: Stage, overwrite: bool) -> None:
+def _check_settings(path: Path | Remote, stage: Stage, overwrite: bool) -> None:
     """Keep artifacts of different settings from being mixed in one folder without a word."""
     before = _read_settings(path)
     if before not in (None, stage.settings) and not overwrite:
         raise UserError(f"{stage.name} was run with {_as_options(before)}; use the same, or --overwrite does all again")
     # Several shares may start at once, and all write the same.
-    path.write_text(json.dumps(stage.settings) + "\n")
+    path.write_bytes(json.dumps(stage.settings).encode() + b"\n")
 
 
-def _read_settings(path: Path) -> dict[str, Any] | None:
+def _read_settings(path: Path | Remote) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):  # a first run, or another share is just writing it
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, RemoteMissingError, ValueError):  # a first run, or another share is just writing it
         return None
 
 

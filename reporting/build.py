@@ -13,11 +13,13 @@ import numpy as np
 
 from common.errors import UserError, one_line
 from common.limits import DEFAULT_LIMITS, Limits
+from common.places import Remote, is_url, place
 from evaluation.labels import truths_of
 from faces.decoders import Decoders
 from faces.video import VideoError
 from inference import embedded
 from inference.details import VideoDetails, checked
+from inference.fetching import fetching
 from reporting.content import WARNING_KINDS, content_of, faces_of, row_of
 from reporting.page import json_block, write_page
 from reporting.pictures import DARK, Pictures, Read, path_of, take_pictures
@@ -34,21 +36,22 @@ SCRIPTS = ("page.js", "colour.js", "table.js", "histogram.js", "timeline.js", "f
 class Report:
     """What was written: the file, how many videos, and for how many pictures were wanted and could not be made."""
 
-    path: Path
+    path: Path | Remote
     videos: int
     without_pictures: int
 
     def __str__(self) -> str:
         missing = f", {self.without_pictures} of them without pictures" if self.without_pictures else ""
         videos = f"{self.videos} video{'' if self.videos == 1 else 's'}"
-        return f"{self.path}: {videos}{missing}, {self.path.stat().st_size / 1e6:.1f} MB"
+        size = "" if is_url(self.path) else f", {self.path.stat().st_size / 1e6:.1f} MB"
+        return f"{self.path}: {videos}{missing}{size}"
 
 
 def write_report(
     records: Iterable[dict],
-    output: str | Path,
+    output: str | Path | Remote,
     *,
-    videos: str | Path | None = None,
+    videos: str | Path | Remote | None = None,
     labels: Sequence[str | Path] = (),
     max_megabytes: float = MOST_MEGABYTES,
     heatmaps: int = 0,
@@ -68,12 +71,12 @@ def write_report(
     on each video's K most telling faces; these pictures come on top. Raises UserError for what cannot be read, is no
     record, or must not be written over.
     """
-    output = Path(output)
+    output, videos = place(output), None if videos is None else place(videos)
     if output.exists() and not overwrite:
         raise UserError(f"{output}: exists already; --overwrite replaces it")
     if heatmaps and videos is None:
         raise UserError("heat maps need the folder of the videos")
-    if videos is not None and not Path(videos).exists():
+    if videos is not None and not videos.exists():
         raise UserError(f"{videos}: no such folder of videos")
     details = checked(records, source)
     if not details:
@@ -82,19 +85,21 @@ def write_report(
     if labels and not any(truths):
         say("none of the labels is of a video of this run")
     # Path.exists would raise on a name that no file can have.
-    if videos is not None and not any(os.path.exists(path_of(video, Path(videos))) for video in details):  # noqa: PTH110
+    exists = Remote.exists if is_url(videos) else os.path.exists
+    if videos is not None and not any(exists(path_of(video, videos)) for video in details):
         say(f"none of the videos is in {videos}; is this the folder that was scored?")
     rows = [row_of(video, truth) for video, truth in zip(details, truths, strict=True)]
     contents = [content_of(video) for video in details]
 
     budget = (max_megabytes * 1e6 - len(json_block([rows, contents]))) / len(details) / BASE64
     with Decoders(limits) as decoders:
-        pictures = _all_pictures(details, videos, budget, workers, decoders.read)
+        read = fetching(decoders.read)
+        pictures = _all_pictures(details, videos, budget, workers, read)
         maps = [[] for _ in details]
         if heatmaps:
             from reporting.heatmaps import heatmaps_of  # torch is needed for nothing else here
 
-            maps = heatmaps_of(details, Path(videos), checkpoints, heatmaps, device, say, decoders.read)
+            maps = heatmaps_of(details, videos, checkpoints, heatmaps, device, say, read)
     for video, row, content, taken, heat in zip(details, rows, contents, pictures, maps, strict=True):
         content |= taken.content() | {"heatmaps": heat}
         row["face"] = _place(taken, most_telling(video))
@@ -145,19 +150,19 @@ def most_telling(video: VideoDetails) -> int | None:
 
 
 def _all_pictures(
-    details: Sequence[VideoDetails], videos: str | Path | None, budget: float, workers: int, read: Read
+    details: Sequence[VideoDetails], videos: Path | Remote | None, budget: float, workers: int, read: Read
 ) -> list[Pictures]:
     """The pictures of every video, in order, under a progress bar; what is wrong with one stays its own."""
     if videos is None:
         return [Pictures(missing="the folder of the videos was not given (--videos)") for _ in details]
     from tqdm import tqdm
 
-    take = partial(_pictures_of, videos=Path(videos), budget=budget, read=read)
+    take = partial(_pictures_of, videos=videos, budget=budget, read=read)
     with ThreadPoolExecutor(workers, thread_name_prefix="pictures") as pool:
         return list(tqdm(pool.map(take, details), total=len(details), unit="video", desc="pictures"))
 
 
-def _pictures_of(video: VideoDetails, videos: Path, budget: float, read: Read) -> Pictures:
+def _pictures_of(video: VideoDetails, videos: Path | Remote, budget: float, read: Read) -> Pictures:
     try:
         path, faces, size = path_of(video, videos), faces_of(video), (video.width, video.height)
         return take_pictures(path, faces, most_telling(video), video.frames, size, budget, read)

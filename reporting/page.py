@@ -14,12 +14,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from common.files import replacing
+from common.places import Remote, place, writing
 
 HERE = Path(__file__).parent
 
 
-def write_page(path: str | Path, template: str, styles: Sequence[str], scripts: Sequence[str], **content: Any) -> Path:
+def write_page(
+    path: str | Path | Remote, template: str, styles: Sequence[str], scripts: Sequence[str], **content: Any
+) -> Path | Remote:
     """Render `template` with `content` to `path`, with the named files of `static` in it. Raises OSError."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -37,9 +39,9 @@ def write_page(path: str | Path, template: str, styles: Sequence[str], scripts: 
         **content,
     )
     # Names that are not valid Unicode are in the data, with escapes; elsewhere they may not keep a page from existing.
-    with replacing(path) as temporary:
+    with writing(path) as temporary:
         stream.dump(str(temporary), encoding="utf-8", errors="backslashreplace")
-    return Path(path)
+    return place(path)
 
 
 def json_block(value: Any) -> Markup:

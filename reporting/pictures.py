@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from common.places import Remote
 from faces.geometry import isotropically_resize_image, put_to_center
 from faces.video import Frames, VideoError, read_file
 from inference.details import Face, VideoDetails
@@ -135,7 +136,7 @@ def frames_at(path: Path, indices: set[int], read: Read = read_file) -> Iterator
             yield index, cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
 
-def path_of(video: VideoDetails, videos: Path) -> Path:
+def path_of(video: VideoDetails, videos: Path | Remote) -> Path | Remote:
     """The video's file, where `videos` is the folder that was scored, or the one file."""
     return videos if videos.is_file() else videos / video.filename
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,20 @@ def clipped(tmp_path_factory):
     make_training_root(root, pairs=3)
     assert extract_clips.main(["--root-dir", str(root), "--workers", "2"]) == 0
     return root
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """An S3 server on this machine, which the environment leads to; its URL."""
+    from tests.object_store import s3_server
+
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3):
+    """The URL of a bucket of this test's own, with nothing in it."""
+    from tests.object_store import new_bucket
+
+    return new_bucket(f"b-{uuid.uuid4().hex[:12]}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.files import held, replacing
 from common.memory import keep_freed_memory
+from common.places import only_local
 from common.threads import wait_without_spinning
 
 PUBLISHED_WORKERS = 6
@@ -75,6 +76,8 @@ def train(options: argparse.Namespace) -> int:
     from training.trainer import Settings, Stopped
 
     # --- the recipe, the data and the place in the group ---
+    for path in (options.data_dir, options.folds_csv, options.output_dir, options.logdir):
+        only_local(path, "training")
     try:
         config = read_config(options.config)
         training, validation = make_datasets(options, config)
