@@ -65,13 +65,17 @@ def test_one_command_links_preprocesses_trains_and_ships(repository, faces):
     lines = make(repository, "embedded", "DATA=/videos", *faces).stdout.replace("\\\n", " ").splitlines()
     linked = next(line for line in lines if "build_data_root" in line).split()
     assert linked[linked.index("--root") :] == ["--root", "/videos", *(["--real", "/stills"] if faces else [])]
-    order = ["build_data_root", "preprocess_data.sh", "generate_hulls", "train_classifier", "shrink_checkpoint"]
+    order = ["build_data_root", "preprocess_data", "generate_hulls", "train_classifier", "average_ch", "shrink_ch"]
     places = [next(i for i, line in enumerate(lines) if word in line) for word in order]
     assert places == sorted(places)
-    training, shipping = lines[places[3]], lines[places[4]].split()
+    training, averaging, shipping = lines[places[3]], lines[places[4]].split(), lines[places[5]].split()
     assert f"--initial-weights {PACKAGE} --no-hardcore" in training and "configs/embedded.json" in training
     title = TrainConfig(encoder=PACKAGES[PACKAGE].encoder).title
-    assert shipping[-2:] == [f"embedded_data/weights/embedded_{title}_0_last", "weights/embedded"]
+    seeds = training.partition("for seed in ")[2].partition(";")[0].split()
+    assert len(seeds) == 2 and "--seed $seed" in training and "--prefix embedded_${seed}_" in training
+    of_seeds = [f"embedded_data/weights/embedded_{seed}_{title}_0_last" for seed in seeds]
+    assert averaging[-3:] == [*of_seeds, "embedded_data/weights/mean"]
+    assert shipping[-2:] == ["embedded_data/weights/mean", "weights/embedded"]
 
 
 def test_network_that_comes_along_is_of_the_recipe_and_small(recipe):
