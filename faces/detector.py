@@ -26,7 +26,7 @@ SMALL_IN_CROP = 5
 # Pixels of one batch on a GPU; the bound is memory, about 40 bytes a pixel in P-Net's first layers.
 BATCH_PIXELS = 32 * 960 * 544
 # On a CPU a few small frames share what each call of a network costs beside its work.
-CPU_BATCH, CPU_BATCH_PIXELS = 4, 2 * 960 * 544
+CPU_BATCH, CPU_BATCH_PIXELS = 8, 2 * 960 * 544
 
 
 @dataclass

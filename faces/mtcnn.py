@@ -7,16 +7,14 @@ integral image per frame: a mean over any window is four look-ups, whatever the 
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain, repeat
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, nms
 
+from faces.integral_images import averaged
 from faces.mtcnn_networks import Network, Outputs, load_networks
 
 SCALE_FACTOR = 0.709
@@ -24,7 +22,10 @@ PNET_CELL, PNET_STRIDE = 12, 2
 RNET_SIZE, ONET_SIZE = 24, 48
 # Overlap above which the weaker of two boxes goes: within a scale, between scales and after R-Net, after O-Net.
 NMS_IN_SCALE, NMS_BETWEEN, NMS_FINAL = 0.5, 0.7, 0.7
-CROPS_PER_BATCH = {"cpu": 64, "cuda": 4096}  # on a CPU what stays in the caches, and keeps several cores busy
+# Pixels that a network is given at a time: on a CPU what its first layer makes of them, ten numbers each in P-Net and
+# thirty in the others, stays in the caches, and all cores are kept busy.
+PIXELS_OF_LEVELS = {"cpu": 2**16, "cuda": 2**30}
+PIXELS_OF_CROPS = {"cpu": 2**14, "cuda": 2**23}
 LANDMARKS = 5
 
 
@@ -80,16 +81,19 @@ class Mtcnn:
 
     def _steps(self, frames: Sequence[np.ndarray], smallest: float) -> Iterator[list[Found] | None]:
         """None whenever a network has been given work, in the end what was found in each frame."""
-        sums = _integral_images(frames, self.device)
-        started = self._start_pnet(sums, smallest)
+        height, width = frames[0].shape[:2]
+        scales = [s for s in _pyramid(min(height, width), self.min_face, self.factor) if PNET_CELL / s >= smallest]
+        levels, areas = averaged(frames, [(int(height * s + 1), int(width * s + 1)) for s in scales], self.device)
+        at_once = PIXELS_OF_LEVELS[self.device.type]
+        started = [(scale, _started(self.pnet, level, at_once)) for scale, level in zip(scales, levels, strict=True)]
         yield None
         boxes, image_of = self._candidates(started, len(frames))
-        boxes, image_of, crops = _cropped(sums, boxes, image_of, RNET_SIZE)
-        started = _started(self.rnet, crops)
+        boxes, image_of, crops = areas.cropped(boxes, image_of, RNET_SIZE)
+        started = _started(self.rnet, crops, PIXELS_OF_CROPS[self.device.type])
         yield None
         boxes, image_of = self._confirmed(_finished(started, crops, (4, 2)), boxes, image_of)
-        boxes, image_of, crops = _cropped(sums, boxes, image_of, ONET_SIZE)
-        started = _started(self.onet, crops)
+        boxes, image_of, crops = areas.cropped(boxes, image_of, ONET_SIZE)
+        started = _started(self.onet, crops, PIXELS_OF_CROPS[self.device.type])
         yield None
         boxes, scores, points, image_of = self._faces(_finished(started, crops, (4, 2 * LANDMARKS, 2)), boxes, image_of)
         keep = _nms_by_smaller_area(boxes, scores, image_of)
@@ -97,41 +101,37 @@ class Mtcnn:
         image_of = image_of[keep].cpu().numpy()
         yield [tuple(part[image_of == index] for part in found) for index in range(len(frames))]
 
-    def _start_pnet(self, sums: Tensor, smallest: float) -> list[tuple[float, Outputs]]:
-        """P-Net begun on the levels of the image pyramid, by their scales."""
-        height, width = sums.shape[1] - 1, sums.shape[2] - 1
-        scales = _pyramid(min(height, width), self.min_face, self.factor)
-        return [
-            (scale, self.pnet.start(_resized(sums, int(height * scale + 1), int(width * scale + 1))))
-            for scale in scales
-            if PNET_CELL / scale >= smallest
-        ]
-
-    def _candidates(self, started: Sequence[tuple[float, Outputs]], frames: int) -> tuple[Tensor, Tensor]:
+    def _candidates(self, started: Sequence[tuple[float, list[Outputs]]], frames: int) -> tuple[Tensor, Tensor]:
         """What P-Net takes for a face: boxes (n, 4), made square, and the frame of each."""
         found = []
-        for level, (scale, outputs) in enumerate(started):
-            offset, probability = outputs()
-            image, row, column = (probability[:, 1] >= self.thresholds[0]).nonzero(as_tuple=True)
-            score = probability[image, 1, row, column]
-            cell = PNET_STRIDE * torch.stack([column, row], dim=1)
-            corners = [((cell + shift).to(score.dtype) / scale).floor() for shift in (1, PNET_CELL)]
-            group = image + level * frames
-            found.append((torch.cat(corners, dim=1), score, offset[image, :, row, column], image, group))
+        for level, (scale, parts) in enumerate(started):
+            first = 0
+            for outputs in parts:
+                images, image, row, column, score, offset = outputs(self._likely)
+                cell = PNET_STRIDE * torch.stack([column, row], dim=1)
+                corners = [((cell + shift).to(score.dtype) / scale).floor() for shift in (1, PNET_CELL)]
+                image += first
+                first += images
+                found.append((torch.cat(corners, dim=1), score, offset, image, image + level * frames))
         boxes, scores, offsets, image_of, groups = (torch.cat(part) for part in zip(*found, strict=True))
-        keep = batched_nms(boxes, scores, groups, NMS_IN_SCALE)
+        keep = _nms(boxes, scores, groups, NMS_IN_SCALE)
         boxes, scores, offsets, image_of = boxes[keep], scores[keep], offsets[keep], image_of[keep]
-        keep = batched_nms(boxes, scores, image_of, NMS_BETWEEN)
+        keep = _nms(boxes, scores, image_of, NMS_BETWEEN)
         boxes, offsets, image_of = boxes[keep], offsets[keep], image_of[keep]
         # P-Net's offsets are shares of the plain side, those of the later networks of the side plus one.
         return _squared(_moved(boxes, offsets, plus=0)), image_of
+
+    def _likely(self, offset: Tensor, probability: Tensor) -> tuple[int | Tensor, ...]:
+        """How many images there are, and where P-Net sees faces: image, row, column, probability, offsets (n, 4)."""
+        image, row, column = (probability[:, 1] >= self.thresholds[0]).nonzero(as_tuple=True)
+        return len(probability), image, row, column, probability[image, 1, row, column], offset[image, :, row, column]
 
     def _confirmed(self, outputs: Sequence[Tensor], boxes: Tensor, image_of: Tensor) -> tuple[Tensor, Tensor]:
         """The candidates that R-Net confirms, moved and made square."""
         offsets, probability = outputs
         sure = probability[:, 1] > self.thresholds[1]
         boxes, scores, offsets, image_of = boxes[sure], probability[sure, 1], offsets[sure], image_of[sure]
-        keep = batched_nms(boxes, scores, image_of, NMS_BETWEEN)
+        keep = _nms(boxes, scores, image_of, NMS_BETWEEN)
         return _squared(_moved(boxes[keep], offsets[keep], plus=1)), image_of[keep]
 
     def _faces(self, outputs: Sequence[Tensor], boxes: Tensor, image_of: Tensor) -> tuple[Tensor, ...]:
@@ -153,99 +153,17 @@ def _pyramid(shorter_side: int, min_face: int, factor: float) -> list[float]:
     return scales
 
 
-def _integral_images(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """Sums over all pixels above and left of each corner: (n, h + 1, w + 1), exact up to 8 million pixels.
-
-    Each element is four int32 (RGB and nothing) that pass for one complex number, since what is moved as a whole, and
-    has 16 bytes, is moved three times as fast.
-    """
-    if device.type == "cpu":
-        four = [cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA) for frame in frames]
-        sums = torch.from_numpy(np.stack([cv2.integral(frame, sdepth=cv2.CV_32S) for frame in four]))
-    else:
-        pixels = functional.pad(torch.from_numpy(np.stack(frames)).to(device), (0, 1))
-        sums = pixels.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
-        sums = functional.pad(sums, (0, 0, 1, 0, 1, 0))
-    return sums.view(torch.complex128)[..., 0]
-
-
-def _taken(sums: Tensor, dim: int, index: Tensor) -> Tensor:
-    if sums.device.type == "cpu":  # NumPy is three times as fast
-        return torch.from_numpy(sums.numpy().take(index.numpy(), dim))
-    return sums.index_select(dim, index)
-
-
-def _minus(one: Tensor, other: Tensor) -> Tensor:
-    return (one.view(torch.int32) - other.view(torch.int32)).view(torch.complex128)
-
-
-def _windows(length: Tensor | int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where area resizing from `length` (k, 1) or a number to `cells` averages: first and last plus one, (k, cells)."""
-    index = torch.arange(cells, device=device)
-    return index * length // cells, ((index + 1) * length + cells - 1) // cells
-
-
-def _shares(rows: Tensor, columns: Tensor) -> Tensor:
-    """What a sum over windows of `rows` by `columns` pixels is multiplied with to be a normalised mean."""
-    return 0.0078125 / (rows[..., :, None] * columns[..., None, :])[..., None]
-
-
-def _normalized(sums: Tensor, shares: Tensor) -> Tensor:
-    """Window sums (n, rows, columns) as the networks' input (n, 4, rows, columns), (pixel - 127.5) / 128."""
-    values = sums[..., None].view(torch.int32) * shares
-    return values.sub_(127.5 * 0.0078125).permute(0, 3, 1, 2)
-
-
-@lru_cache(maxsize=64)  # the levels of a few videos' pyramids
-def _grid(height: int, width: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Windows and shares with which frames of (height, width) are resized to (rows, columns)."""
-    top, bottom = _windows(height, rows, device)
-    left, right = _windows(width, columns, device)
-    return top, bottom, left, right, _shares(bottom - top, right - left)
-
-
-def _resized(sums: Tensor, height: int, width: int) -> Tensor:
-    """All frames resized by area to (height, width): (n, 4, height, width) float32, normalised, channels last."""
-    top, bottom, left, right, shares = _grid(sums.shape[1] - 1, sums.shape[2] - 1, height, width, sums.device)
-    rows = _minus(_taken(sums, 1, bottom), _taken(sums, 1, top))
-    return _normalized(_minus(_taken(rows, 2, right), _taken(rows, 2, left)), shares)
-
-
-def _cropped(sums: Tensor, boxes: Tensor, image_of: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The frames' content under each box resized by area to (size, size); boxes with nothing under them go."""
-    height, width = sums.shape[1] - 1, sums.shape[2] - 1
-    left, top, right, bottom = boxes.trunc().long().unbind(1)
-    # Box corners count pixels from 1, both ends included.
-    left, top = left.clamp(min=1) - 1, top.clamp(min=1) - 1
-    right, bottom = right.clamp(max=width), bottom.clamp(max=height)
-    seen = (right > left) & (bottom > top)
-    boxes, image_of = boxes[seen], image_of[seen]
-    left, top, right, bottom = (side[seen, None] for side in (left, top, right, bottom))
-    row0, row1 = (top + rows for rows in _windows(bottom - top, size, sums.device))
-    column0, column1 = (left + columns for columns in _windows(right - left, size, sums.device))
-
-    flat, stride = sums.flatten(), width + 1
-    first = (image_of * (height + 1) * stride)[:, None, None]
-
-    def corner(rows: Tensor, columns: Tensor) -> Tensor:
-        positions = first + rows[:, :, None] * stride + columns[:, None, :]
-        return _taken(flat, 0, positions.flatten()).view(positions.shape)
-
-    upper = _minus(corner(row0, column1), corner(row0, column0))
-    content = _minus(_minus(corner(row1, column1), corner(row1, column0)), upper)
-    return boxes, image_of, _normalized(content, _shares(row1 - row0, column1 - column0))
-
-
-def _started(network: Network, crops: Tensor) -> list[Outputs]:
-    """The network begun on any number of crops, in parts."""
-    return [network.start(part) for part in crops.split(CROPS_PER_BATCH[crops.device.type]) if len(part)]
+def _started(network: Network, x: Tensor, pixels: int) -> list[Outputs]:
+    """The network begun on any number of inputs, so many pixels at a time."""
+    return [network.start(part) for part in x.split(max(pixels // (x.shape[2] * x.shape[3]), 1)) if len(part)]
 
 
 def _finished(started: Sequence[Outputs], crops: Tensor, widths: Sequence[int]) -> list[Tensor]:
     """The outputs for all crops; `widths` are their columns where there is no crop at all."""
     if not started:
         return [crops.new_zeros(0, width) for width in widths]
-    return [torch.cat(parts) for parts in zip(*(outputs() for outputs in started), strict=True)]
+    parts = [outputs(lambda *tensors: [tensor.clone() for tensor in tensors]) for outputs in started]
+    return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
 def _moved(boxes: Tensor, offsets: Tensor, plus: int) -> Tensor:
@@ -260,6 +178,19 @@ def _squared(boxes: Tensor) -> Tensor:
     longer = side.amax(dim=1, keepdim=True)
     corner = boxes[:, :2] + side * 0.5 - longer * 0.5
     return torch.cat([corner, corner + longer], dim=1)
+
+
+def _nms(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float) -> Tensor:
+    """Indices of boxes to keep, best first: in each group one goes that overlaps too much with a better one.
+
+    It is what `batched_nms` does, which takes twice as long on a CPU.
+    """
+    if boxes.device.type != "cpu":
+        return batched_nms(boxes, scores, groups, overlap)
+    members = groups.argsort(stable=True).split(groups.bincount().tolist())
+    keep = [own[nms(boxes[own], scores[own], overlap)] for own in members if len(own)]
+    keep = torch.cat([groups.new_zeros(0), *keep]).sort().values
+    return keep[scores[keep].argsort(descending=True, stable=True)]
 
 
 def _nms_by_smaller_area(boxes: Tensor, scores: Tensor, image_of: Tensor) -> Tensor:

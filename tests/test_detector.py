@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.ops import batched_nms
 
-from faces import mtcnn_networks
+from faces import mtcnn, mtcnn_networks
 from faces.detector import (
     BOX_THRESHOLDS,
     INFERENCE_THRESHOLDS,
@@ -104,6 +105,45 @@ def test_frames_in_flight_do_not_mix(video, detector):
         assert np.allclose(together.boxes, alone.boxes, atol=0.001)
         assert np.allclose(together.points, alone.points, atol=0.001)
     assert [len(found) for found in detector.detect(mixed)] == [0, 1, 0, 1, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 12), (13, 12), (14, 25), (15, 26), (64, 91), (65, 90)])
+def test_pnet_in_openvino_gives_the_numbers_of_facenet_pytorchs(height, width):
+    """Odd sides as well, at whose last row or column it pools what there is."""
+    pytest.importorskip("openvino")
+    from facenet_pytorch.models.mtcnn import PNet
+
+    x = torch.randn(2, 4, height, width).contiguous(memory_format=torch.channels_last)
+    pnet, _, _ = mtcnn_networks.load_networks(torch.device("cpu"))
+    found = pnet.start(x)(lambda *outputs: [output.clone() for output in outputs])
+    with torch.inference_mode():
+        expected = PNet()(x[:, :3])
+    assert [output.shape for output in found] == [output.shape for output in expected]
+    assert all((one - other).abs().max() < 1e-5 for one, other in zip(found, expected, strict=True))
+
+
+def test_boxes_are_suppressed_group_by_group():
+    random = np.random.RandomState(0)
+    corners = torch.from_numpy(random.uniform(0, 60, (300, 2)).astype(np.float32))
+    boxes = torch.cat([corners, corners + 20], dim=1)
+    scores = torch.from_numpy((random.randint(0, 200, 300) / 200).astype(np.float32))  # some of them the same
+    groups = torch.from_numpy(random.randint(0, 9, 300))
+    kept = mtcnn._nms(boxes, scores, groups, 0.5)
+    assert 30 < len(kept) < 250 and torch.equal(kept, batched_nms(boxes, scores, groups, 0.5))
+    assert len(mtcnn._nms(boxes[:0], scores[:0], groups[:0], 0.5)) == 0
+
+
+def test_what_networks_are_given_at_a_time_changes_nothing(video, detector, monkeypatch):
+    frames = read_evenly(video, 4).images
+    frames[1:3] = [np.full_like(frames[0], 127), np.ascontiguousarray(frames[2][:, ::-1])]
+    found = detector.detect(frames)
+    assert [len(each) for each in found] == [1, 0, 1, 1]
+    for pixels in (1, 2**30):
+        monkeypatch.setitem(mtcnn.PIXELS_OF_LEVELS, "cpu", pixels)
+        monkeypatch.setitem(mtcnn.PIXELS_OF_CROPS, "cpu", pixels)
+        for one, other in zip(found, detector.detect(frames), strict=True):
+            assert len(one) == len(other)
+            assert np.allclose(one.boxes, other.boxes, atol=0.001) and np.allclose(one.points, other.points, atol=0.001)
 
 
 def test_openvino_and_pytorch_find_the_same(video, monkeypatch):

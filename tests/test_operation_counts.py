@@ -6,6 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from demo.fresh_network import write_fresh_network
@@ -16,9 +17,11 @@ from faces.frame_memory import FrameMemories
 from faces.geometry import crop_bounds
 from faces.mtcnn import Mtcnn
 from faces.video import VideoFile
-from inference import openvino_engine, readings, views
+from inference import engines, openvino_engine, readings, views
+from inference.ensemble import Member
 from inference.views import SingleFrames
 from predict_folder import predict_folder
+from training.tools import checkpoints
 
 FRAMES = 6  # each with one face
 FRAME_BYTES = 640 * 360 * 3
@@ -140,6 +143,29 @@ def test_networks_of_one_size_share_their_inputs(video, tmp_path, predict, count
     assert counted["frames converted"] == counted["frames detected"] == counted["crops resized"] == FRAMES
     assert counted["bytes of network inputs"] == FRAMES * 64 * 64 * 3
     assert counted["networks run"] == 3 * FRAMES
+
+
+def test_networks_of_one_kind_are_built_and_counted_once(tmp_path, monkeypatch):
+    calls = Counter()
+    for owner, name in ((checkpoints, "network_of"), (engines, "_counted_operations")):
+        function = getattr(owner, name)
+
+        def spy(*args, function=function, name=name):
+            calls[name] += 1
+            return function(*args)
+
+        monkeypatch.setattr(owner, name, spy)
+    monkeypatch.setattr(engines, "_operations", {})
+    checkpoints._without_weights.cache_clear()
+    loaded = []
+    for seed, size in enumerate((64, 64, 96)):
+        write_fresh_network(tmp_path / f"n{seed}", seed=seed, encoder="mobilenetv3_small_050", size=size)
+        loaded.append(checkpoints.load_checkpoint(tmp_path / f"n{seed}"))
+    first, second, larger = (engines.operations(Member.from_checkpoint(checkpoint)) for checkpoint in loaded)
+    assert first == second < larger
+    assert calls == {"network_of": 2, "_counted_operations": 2}
+    weights = [next(checkpoint.network.parameters()) for checkpoint in loaded]
+    assert not any(weight.is_meta for weight in weights) and not torch.equal(*weights[:2])
 
 
 def test_larger_batches_are_fewer_runs(video, predict, counted):

@@ -3,7 +3,10 @@
 import re
 import zipfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from textwrap import shorten
@@ -112,21 +115,23 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     content = read_checkpoint(path)
     config = _config_of(content, path)
+    with ThreadPoolExecutor(1) as beside:
+        sha256 = beside.submit(sha256_of, path)
+        network = _network_of(content, config, path).eval()
     return Checkpoint(
         name=path.name,
-        network=_network_of(content, config, path).eval(),
+        network=network,
         config=config,
         epoch=number_of(content, "epoch", int),
         bce_best=number_of(content, "bce_best", float),
-        sha256=sha256_of(path),
+        sha256=sha256.result(),
     )
 
 
 def _network_of(content: Mapping, config: NetworkConfig, path: Path) -> nn.Module:
     """The network of `config` whose weights are the file's own pages: nothing is drawn, nothing is copied."""
     try:
-        with torch.device("meta"):
-            network = network_of(config)
+        network = deepcopy(_without_weights(config.model_dump_json()))
         load_weights(network, content, path, config.description, assign=True)
         if any(tensor.is_meta for tensor in chain(network.parameters(), network.buffers())):
             # What no checkpoint holds must be made.
@@ -135,6 +140,13 @@ def _network_of(content: Mapping, config: NetworkConfig, path: Path) -> nn.Modul
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return network.float()
+
+
+@lru_cache(1)  # the members of an ensemble are mostly of one kind, and copying is several times as fast as making
+def _without_weights(config: str) -> nn.Module:
+    """The network of a configuration (JSON), its tensors nowhere."""
+    with torch.device("meta"):
+        return network_of(NetworkConfig.model_validate_json(config))
 
 
 def load_weights(network: nn.Module, content: Mapping, path: Path, what: str, assign: bool = False) -> None:
