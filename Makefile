@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := demo_data
 
-.PHONY: help setup demo demo-train embedded bench gpu-check test fuzz faults lint lock audit licences clean
+.PHONY: help setup demo demo-train embedded bench gpu-check test fuzz faults load lint lock audit licences clean
 
 help:
 	@echo "make setup        a virtual environment in $(VENV) with everything installed"
@@ -19,7 +19,8 @@ help:
 	@echo "make gpu-check    a GPU checked and measured in under ten minutes (BENCH_VIDEOS=folder of a few videos)"
 	@echo "make test         run the tests"
 	@echo "make fuzz         500 hostile videos through prediction and preprocessing (FUZZ_SOURCE=folder of MP4 files, if any)"
-	@echo "make faults       kills, full disks, jumping clocks and two runs at a time, on every command (half an hour)"
+	@echo "make faults       kills, full disks, no memory, files gone, jumping clocks, two runs at a time, on every command (hours)"
+	@echo "make load         1,000 videos in one run: memory, open files, threads and processes, from the first to the last"
 	@echo "make lint         check style and format"
 	@echo "make lock         pin what the pinned packages need, too, after raising a pin (docs/dependencies.md)"
 	@echo "make audit        ask what vulnerabilities are known of the pinned packages (needs a network)"
@@ -115,12 +116,16 @@ test: setup
 FUZZ_SOURCE ?=
 FUZZ_OPTIONS ?=
 FAULTS_OPTIONS ?=
+LOAD_OPTIONS ?=
 
 fuzz: setup
 	$(BIN)/python -m tests.hostile.fuzz $(if $(FUZZ_SOURCE),--source $(FUZZ_SOURCE)) $(FUZZ_OPTIONS)
 
 faults: setup
 	$(BIN)/python -m tests.faults $(FAULTS_OPTIONS)
+
+load: setup
+	$(BIN)/python -m tests.faults.load $(LOAD_OPTIONS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -44,6 +44,8 @@ if ((gpus > 1 || ${NNODES:-1} > 1)); then
                 --rdzv_endpoint "${MASTER_ADDR:?is not set}:${MASTER_PORT:-29500}")
         fi
         where+=(--max_restarts "$MAX_RESTARTS")
+        # Else restarted processes look for each other where those were that died: torchrun's store keeps the addresses.
+        export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     fi
     program=(-P -m torch.distributed.run "${where[@]}" --nproc_per_node "$((gpus > 0 ? gpus : 1))"
         -m training.pipelines.train_classifier --distributed)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from common.limits import GIGABYTE, Limits, for_one_video
-from common.memory import keep_freed_memory
+from common.memory import be_killed_first, keep_freed_memory
 from faces.torchcodec_video import video_opener
 from faces.video import OpenVideo, VideoError, read_file
 
@@ -105,6 +105,7 @@ def main() -> None:
     """
     descriptor, seconds, gigabytes, decoder, device = sys.argv[-5:]
     limits = Limits(float(seconds), float(gigabytes))
+    be_killed_first()
     keep_freed_memory()
     cv2.setNumThreads(1)
     open_video = video_opener(decoder, device)

@@ -85,7 +85,8 @@ class RemoteResults(Results):
         else:
             self._errors_url.unlink()
         output.put(self.output)
-        asked_at_once(Remote.unlink, [piece for piece in self.pieces.entries().values() if piece])
+        if not summary.failures:  # the same run tries these again
+            asked_at_once(Remote.unlink, [piece for piece in self.pieces.entries().values() if piece])
         summary.output, summary.errors_file = output, self._errors_url
         return summary
 

@@ -41,15 +41,17 @@ class Summary:
         if self.faceless:
             parts.append(f"{len(self.faceless)} without a face (0.5)")
         if self.failures:
-            parts.append(f"{len(self.failures)} failed (0.5)")
+            parts.append(f"{len(self.failures)} failed (0.5; the same command tries again)")
         return ", ".join(parts) + (f"; reasons in {self.errors_file}" if self.unscored else "")
 
 
 class Results:
     """The results of a run, in the making as `<output>.partial`: settings in its first line, then a line per video.
 
-    A line cut short by a kill is dropped when the run is continued. One process at a time holds an output: use it
-    in a `with` statement. Raises UserError if the output is finished already, unless `overwrite`, or held by another.
+    A line cut short by a kill is dropped when the run is continued. If videos have failed, it stays as `<output>.retry`
+    beside the finished files, so that the same run tries these again. One process at a time holds an output: use it
+    in a `with` statement. Raises UserError if the output is finished already and whole, unless `overwrite`, or held by
+    another.
     """
 
     def __init__(self, output: str | Path, details: str | Path | None = None, overwrite: bool = False):
@@ -58,19 +60,30 @@ class Results:
         self.overwrite = overwrite
         self.partial = self._beside(".partial")
         self.partial_name: object = self.partial
+        self.retry = self._beside(".retry")
 
     def __enter__(self) -> "Results":
         for path in filter(None, (self.output, self.details)):
             _check_writable(path)
-        own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".lock", ".errors.csv"))]
+        own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".retry", ".lock", ".errors.csv"))]
         if self.details and self.details.absolute() in [path.absolute() for path in own]:
             raise UserError(f"{self.details}: --details is the same file as the output or one beside it")
         with ExitStack() as stack:
             refusal = f"{self.output}: another run is writing it; wait, or choose another --output"
             stack.enter_context(held(self._beside(".lock"), refusal))
+            self._take_up_failed()
             self._refuse_finished()
             self._open = stack.pop_all()
         return self
+
+    def _take_up_failed(self) -> None:
+        """A finished run with failures is an unfinished one again, unless it shall be replaced."""
+        if not self.retry.exists():
+            return
+        if self.output.exists() and not self.overwrite and not self.partial.exists():
+            self.retry.rename(self.partial)
+        else:
+            self.retry.unlink()
 
     def _refuse_finished(self) -> None:
         """An unfinished run may go on, whatever it is going to replace; a finished one is not replaced unasked."""
@@ -106,6 +119,8 @@ class Results:
     def finish(self, videos: Sequence[Video], about: Callable[[dict], Mapping[str, Any]]) -> Summary:
         """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last.
 
+        What is needed to try failed videos again is kept.
+
         Every record of the details ends with what is said `about` it.
         """
         summary = Summary(self.output, self._beside(".errors.csv"))
@@ -128,7 +143,10 @@ class Results:
             summary.errors_file.unlink(missing_ok=True)
         # repr keeps every digit of the label, so that reading the file gives the same number back.
         _write_csv(self.output, ("filename", "label"), ((name, repr(value)) for name, value in summary.labels.items()))
-        self.partial.unlink()
+        if summary.failures:
+            self.partial.rename(self.retry)
+        else:
+            self.partial.unlink()
         return summary
 
     def _beside(self, suffix: str) -> Path:

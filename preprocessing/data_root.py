@@ -79,8 +79,13 @@ class DataRoot:
         return self.path / artifact
 
     def size_of(self, video: Video) -> int:
-        """In bytes."""
-        return self.sizes[video.path] if self.remote else video.path.stat().st_size
+        """In bytes; 0 of a video that is gone since the root was read, the reason for which is told in its turn."""
+        if self.remote:
+            return self.sizes[video.path]
+        try:
+            return video.path.stat().st_size
+        except OSError:
+            return 0
 
     def names_in(self, folders: Sequence[Path]) -> list[list[str]]:
         """What lies in each of these folders; nothing in one that is not there."""

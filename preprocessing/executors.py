@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from common.errors import one_line
 from common.limits import how_it_ended
-from common.memory import keep_freed_memory
+from common.memory import be_killed_first, keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
 from common.ray_cluster import connect
 
@@ -99,6 +99,7 @@ class _Worker:
 
 def _serve(pipe: connection.Connection, make_work: Callable[[], Work]) -> None:
     leave_signals_to_parent()
+    be_killed_first()
     keep_freed_memory()
     work: Work | None = None
     while True:

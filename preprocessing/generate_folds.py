@@ -39,8 +39,7 @@ def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_u
 
     `with_unpaired` adds the real videos to which no fake points.
     """
-    paired = {fake.original for fake in root.fakes}
-    videos = [video for video in root.videos.values() if with_unpaired or video.source in paired]
+    videos = videos_of(root, with_unpaired)
     names = root.names_in([root.crops / video.id for video in videos])
     rows = [
         row
@@ -51,6 +50,12 @@ def fold_rows(root: DataRoot, n_splits: int = N_SPLITS, seed: int = SEED, with_u
     rows.sort()
     random.Random(seed).shuffle(rows)
     return rows
+
+
+def videos_of(root: DataRoot, with_unpaired: bool = False) -> list[Video]:
+    """The videos whose crops are the table's rows."""
+    paired = {fake.original for fake in root.fakes}
+    return [video for video in root.videos.values() if with_unpaired or video.source in paired]
 
 
 def _rows_of(video: Video, fold: int, crops: Sequence[str]) -> Iterator[Row]:
@@ -93,7 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     write_folds(rows, options.out)
     fakes = sum(row[2] for row in rows)
-    print(f"generate_folds: {options.out}: {len(rows)} rows, {len(rows) - fakes} real, {fakes} fake, folds {folds}")
+    videos = {video.id for video in videos_of(root, options.with_unpaired)}
+    without = len(videos - {row[0] for row in rows})
+    missing = f"; no crops of {without} of {len(videos)} videos" if without else ""
+    real = len(rows) - fakes
+    print(f"generate_folds: {options.out}: {len(rows)} rows, {real} real, {fakes} fake, folds {folds}{missing}")
     return 0
 
 

@@ -37,9 +37,10 @@ def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landma
 
 def crops_of(folder: Path) -> list[Path]:
     """A video's crops, sorted by name. Raises StageError if step 2 has not made the folder."""
-    if not folder.is_dir():
-        raise StageError(f"no crops of {folder.name}; run extract_crops, or see its errors")
-    return sorted(folder.glob("*_*.png"))
+    try:  # not glob, which finds nothing in a folder that is taken away at that moment
+        return sorted(path for path in folder.iterdir() if path.match("*_*.png"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StageError(f"no crops of {folder.name}; run extract_crops, or see its errors") from error
 
 
 def read_png(path: Path, flags: int) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Runs the training command, and sends its whole process group a signal at a given moment.
+"""Runs the training command, and sends its whole process group a signal at a given moment; under torchrun the process
+of rank 1 alone, and only before the first restart.
 
     python -m tests.interrupted_run SIGNAL MOMENT [arguments of train_classifier]
 
@@ -20,7 +21,7 @@ def interrupt_at(number: signal.Signals, epoch: int, when: str) -> None:
 
     def here(trainer: Trainer, moment: str) -> None:
         if trainer.position.epoch == epoch and moment == when:
-            os.killpg(0, number)
+            _send(number)
 
     def train_step(self, batch):
         here(self, str(self.position.batch))
@@ -31,6 +32,14 @@ def interrupt_at(number: signal.Signals, epoch: int, when: str) -> None:
         return validate(self)
 
     Trainer.train_step, Trainer.validate = train_step, validation
+
+
+def _send(number: signal.Signals) -> None:
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT")
+    if restarts is None:
+        os.killpg(0, number)
+    elif (os.environ["RANK"], restarts) == ("1", "0"):
+        os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,14 @@ def test_wrong_places_are_refused(monkeypatch, gpu, distributed, message):
         join_group(gpu, 0, distributed)
 
 
+def test_restart_in_which_processes_would_wait_for_dead_ones_is_refused(monkeypatch):
+    places = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in {**places, "TORCHELASTIC_RESTART_COUNT": "1", "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="only with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        join_group("cpu", 0, distributed=True)
+
+
 def test_missing_gpu_is_told(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -34,6 +34,11 @@ def make_naming(folder: Path):
     return lambda number: os.getpid()
 
 
+def make_measuring():
+    """Work that tells how likely its process is to be killed when memory runs out."""
+    return lambda number: int(Path("/proc/self/oom_score_adj").read_text())
+
+
 def make_endless(folder: Path):
     def work(number: int) -> None:
         (folder / str(os.getpid())).touch()
@@ -57,6 +62,12 @@ def test_killed_worker_costs_its_item_alone():
     assert set(results) == set(items)
     assert isinstance(results.pop(7), WorkerDied) and isinstance(results.pop(3), ValueError)
     assert all(result == item for item, result in results.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills processes for their memory")
+def test_system_without_memory_kills_a_worker_before_the_run():
+    ((_, likely),) = run_locally(make_measuring, [1], 1)
+    assert likely >= 500
 
 
 def make_hostile():

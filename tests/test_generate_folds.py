@@ -47,6 +47,15 @@ def test_fold_table_with_one_fold_is_refused_and_names_the_parts(processed, tmp_
     assert run_folds(root, "--allow-empty") == 0
 
 
+def test_videos_without_crops_are_counted(processed, tmp_path, capsys):
+    root = shutil.copytree(processed, tmp_path / "root")
+    run_folds(root)
+    assert "no crops of" not in capsys.readouterr().out
+    (root / "crops" / "519").rename(root / "crops" / ".519")
+    run_folds(root)
+    assert "; no crops of 1 of " in capsys.readouterr().out
+
+
 def test_rows_are_shuffled_by_the_seed(processed, tmp_path):
     root = shutil.copytree(processed, tmp_path / "root")
     contents = []

@@ -16,6 +16,7 @@ SLOW = {**CONFIG, "batches_per_epoch": 12, "optimizer": {**CONFIG["optimizer"], 
 SLOW["optimizer"]["schedule"] = {"epochs": 2, "params": {"max_iter": 24}}
 PATIENCE = 180  # seconds
 TRAIN = ("-m", "training.pipelines.train_classifier")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,13 @@ def run(processed, tmp_path_factory, repository):
     """Runs the command in a process of its own; `folder` takes its weights and logs. Returns (exit code, output)."""
     config = write_config(tmp_path_factory.mktemp("config") / "config.json", SLOW)
 
-    def call(folder, *extra, launcher=TRAIN):
+    def call(folder, *extra, launcher=TRAIN, **environment):
         done = subprocess.run(
             [sys.executable, *launcher, *command(processed, folder, config, "--workers", "1", *extra)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(repository)},
+            env={**os.environ, "PYTHONPATH": str(repository), **environment},
             start_new_session=True,
             timeout=PATIENCE,
         )
@@ -134,14 +135,30 @@ def test_full_disk_under_the_logs_is_an_error_at_once(tmp_path, repository):
     assert "Exception in thread" not in done.stderr
 
 
-def test_two_processes_train_one_network_and_share_validation(run, tmp_path):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *TRAIN, "--distributed")
-    code, output = run(tmp_path, launcher=launcher)
+@pytest.fixture(scope="module")
+def whole_of_two(run, tmp_path_factory):
+    """The folder of a run of two processes that nothing interrupted, and what they printed."""
+    folder = tmp_path_factory.mktemp("whole_of_two")
+    code, output = run(folder, launcher=(*TORCHRUN, *TRAIN, "--distributed"))
     assert code == 0, output
+    return folder, output
+
+
+def test_two_processes_train_one_network_and_share_validation(whole_of_two):
+    folder, output = whole_of_two
     assert "2 processes" in output
     assert sum(line.startswith("fake_loss ") for line in output.splitlines()) == 2
-    predictions = next((tmp_path / "logs").glob("*/predictions_0.json")).read_text()
+    predictions = next((folder / "logs").glob("*/predictions_0.json")).read_text()
     assert '"004": [' in predictions and '"519": [' in predictions
-    content = torch.load(tmp_path / "weights" / f"{NAME}_last", weights_only=True)
+    content = torch.load(folder / "weights" / f"{NAME}_last", weights_only=True)
     assert len(content["training"]["random"]) == 2
     assert content["training"]["order"]["world"] == 2
+
+
+def test_death_of_one_process_restarts_both_from_the_last_saved_state(run, whole_of_two, tmp_path):
+    launcher = (*TORCHRUN, "--max_restarts", "1", *interrupted("SIGKILL", "0:3"), "--distributed")
+    apart = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as train.sh has it
+    code, output = run(tmp_path, "--resume", "auto", "--save-every", "2", launcher=launcher, **apart)
+    assert code == 0, output
+    assert "at epoch 0, batch 2" in output, output
+    assert same_weights(whole_of_two[0], tmp_path)

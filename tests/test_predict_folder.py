@@ -171,7 +171,7 @@ def test_inputs_are_never_written_over(run, folder, weights, tmp_path):
     assert (copy / "004.mp4").read_bytes() == before
 
 
-@pytest.mark.parametrize("suffix", ["", ".partial", ".errors.csv", ".lock"])
+@pytest.mark.parametrize("suffix", ["", ".partial", ".retry", ".errors.csv", ".lock"])
 def test_details_do_not_collide_with_the_commands_own_files(run, tmp_path, suffix):
     code, _, err = run("--details", tmp_path / f"out.csv{suffix}")
     assert code == 2 and "--details is the same file" in err

@@ -42,15 +42,29 @@ def test_finished_run_leaves_its_files_and_nothing_else(bucket):
     details = Remote(f"{bucket}/d.jsonl")
     with results(bucket, details=details) as run:
         assert run.begin(SETTINGS) == set()
-        add(run, "a", "b")
-        run.append(("c", 1, 1), VideoScore("c", error="is broken"))
+        add(run, "a", "b", "c")
         summary = run.finish(VIDEOS, lambda record: {"models": ["m"]})
-    assert str(summary).endswith(f"1 failed (0.5); reasons in {bucket}/o.csv.errors.csv")
-    assert str(summary).startswith(f"{bucket}/o.csv: 3 videos, 2 scored")
-    assert table(bucket) == [["filename", "label"], ["a", "0.25"], ["b", "0.25"], ["c", "0.5"]]
-    assert sorted(objects(bucket)) == ["d.jsonl", "o.csv", "o.csv.errors.csv"]
+    assert str(summary) == f"{bucket}/o.csv: 3 videos, 3 scored"
+    assert table(bucket) == [["filename", "label"], ["a", "0.25"], ["b", "0.25"], ["c", "0.25"]]
+    assert sorted(objects(bucket)) == ["d.jsonl", "o.csv"]
     with pytest.raises(UserError, match=r"d\.jsonl: exists already|o\.csv: exists already"):
         results(bucket, details=details).__enter__()
+
+
+def test_videos_that_failed_are_tried_again_by_the_same_run(bucket):
+    with results(bucket) as run:
+        run.begin(SETTINGS)
+        add(run, "a", "b")
+        run.append(("c", 1, 1), VideoScore("c", error="is broken"))
+        summary = run.finish(VIDEOS, lambda record: {})
+    assert str(summary).endswith(f"1 failed (0.5; the same command tries again); reasons in {bucket}/o.csv.errors.csv")
+    assert table(bucket)[1:] == [["a", "0.25"], ["b", "0.25"], ["c", "0.5"]]
+    with results(bucket) as run:
+        assert run.begin(SETTINGS) == {("a", 1, 1), ("b", 1, 1)}
+        add(run, "c")
+        run.finish(VIDEOS, lambda record: {})
+    assert table(bucket)[1:] == [["a", "0.25"], ["b", "0.25"], ["c", "0.25"]]
+    assert sorted(objects(bucket)) == ["o.csv"]
 
 
 def test_interrupted_run_has_stored_what_it_did_and_goes_on(bucket):

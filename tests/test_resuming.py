@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 import predict_folder as command
 from predict_folder import predict_folder
 from tests.conftest import read_csv
@@ -111,6 +113,39 @@ def test_what_failed_is_tried_again(run, folder, tmp_path, monkeypatch):
         run(test_dir=copy)
     _, out, _ = run(test_dir=copy)
     assert "continuing: 1 of 4 videos" in out
+
+
+@pytest.fixture
+def with_one_failed(run, folder, tmp_path):
+    """The folder with a video that could not be read by a finished run, and can be now."""
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "0.mp4").write_bytes(b"")
+    code, out, _ = run(test_dir=copy)
+    assert code == 0 and "1 failed (0.5; the same command tries again)" in out
+    assert dict(read_csv(tmp_path / "out.csv")[1:])["0.mp4"] == "0.5"
+    shutil.copy(copy / "004.mp4", copy / "0.mp4")
+    return copy
+
+
+def test_what_failed_is_tried_again_by_the_same_command_after_the_end(run, labels, with_one_failed, tmp_path):
+    code, out, _ = run(test_dir=with_one_failed)
+    assert code == 0 and "continuing: 3 of 4 videos" in out
+    found = {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]}
+    assert found == {"0.mp4": labels["004.mp4"], **labels}
+    assert "0.mp4" not in (tmp_path / "out.csv.errors.csv").read_text()
+    assert not list(tmp_path.glob("out.csv.retry")) and not list(tmp_path.glob("out.csv.partial"))
+    code, _, err = run(test_dir=with_one_failed)
+    assert code == 2 and "exists already" in err
+
+
+def test_overwriting_a_run_with_failures_begins_anew(run, with_one_failed, tmp_path):
+    code, out, _ = run("--overwrite", test_dir=with_one_failed)
+    assert code == 0 and "continuing" not in out and not (tmp_path / "out.csv.retry").exists()
+
+
+def test_failures_of_a_result_that_was_removed_are_forgotten(run, with_one_failed, tmp_path):
+    (tmp_path / "out.csv").unlink()
+    assert "continuing" not in run(test_dir=with_one_failed)[1]
 
 
 def test_other_weights_under_the_same_name_do_not_continue_a_run(run, weights, tmp_path, monkeypatch):

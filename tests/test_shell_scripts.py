@@ -151,6 +151,15 @@ def test_training_is_restarted_when_asked_and_machines_then_meet_anew(repository
     assert {name: run[run.index(name) + 1] for name in values} == values and "--node_rank" not in run
 
 
+def test_restarted_processes_do_not_look_for_dead_ones(repository, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "apart: $TORCH_DISABLE_SHARE_RDZV_TCP_STORE"\n')
+    python.chmod(0o755)
+    options = {"PYTHON": str(python), "LOGS": str(tmp_path), "SEEDS": "111"}
+    assert "apart: 1" in call(repository, "train.sh", "root", "4", **options, MAX_RESTARTS="3").stdout
+    assert "apart: 1" not in call(repository, "train.sh", "root", "4", **options).stdout
+
+
 def test_training_on_several_machines_wants_their_ranks(repository, tmp_path, echoing_python):
     done = call(repository, "train.sh", "root", "8", PYTHON=echoing_python, LOGS=str(tmp_path), NNODES="2")
     assert done.returncode != 0 and "NODE_RANK" in done.stderr

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from common.errors import UserError
 from training.datasets.epoch_dataset import EpochDataset
-from training.datasets.loading import EpochSampler, Failures, make_loader
+from training.datasets.loading import EpochSampler, Failures, batches_of, make_loader
 from training.families import family_of
 from training.tools.checkpoints import save_checkpoint
 from training.tools.config import TrainConfig
@@ -143,7 +143,7 @@ class Trainer:
             leave=False,
         )
         with bar:
-            for batch in self.train_loader if began_at < batches else ():
+            for batch in batches_of(self.train_loader) if began_at < batches else ():
                 self._set_rates(epoch, self.position.batch)
                 failures.add(batch)
                 if self.position.batch == began_at and self.journal:
@@ -194,7 +194,12 @@ class Trainer:
         failures = Failures("validation", len(self.validation_items))
         scored: list[tuple[str, str, float, int]] = []
         for batch in tqdm(
-            self.val_loader, desc="validation", unit="batch", disable=not self.group.is_main, leave=False
+            batches_of(self.val_loader),
+            total=len(self.val_loader),
+            desc="validation",
+            unit="batch",
+            disable=not self.group.is_main,
+            leave=False,
         ):
             failures.add(batch)
             if self.stop:

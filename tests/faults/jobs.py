@@ -25,6 +25,7 @@ from tests.training_runs import CONFIG, NAME, command, write_config
 
 # In the order in which one needs another's artifacts.
 STAGES = (detect_original_faces, extract_crops, generate_landmarks, generate_diffs, generate_folds, generate_hulls)
+READ_FROM_ROOT = {detect_original_faces: ("*/*.mp4",), extract_crops: ("*/*.mp4", "boxes/*.json")}
 VIDEOS = ["004", "519", "fvkanshbie", "gtyoqwmdre", "hplzkcxiun"]
 SECONDS, WIDTH, HEIGHT, FRAMES = 0.9, 640, 360, 8
 NETWORK = {"encoder": "mobilenetv3_small_050", "size": 64, "seed": 1}
@@ -35,15 +36,19 @@ TRAINING = {**CONFIG, "batches_per_epoch": 24}
 class Job:
     """A command that is begun in a folder which `prepare` has filled, and begun again after a fault.
 
-    `artifacts` tells by name a digest of everything that stays when it is done; of those in `growing` an interrupted
-    run may leave other content, which must still be readable.
+    `artifacts` tells by name a digest of everything that stays when it is done. Other content, which must still be
+    readable, may be left of those in `growing` by an interrupted run, and of those `of_all_items` by one that has lost
+    an item. `inputs` are files and folders that it reads, `told` says why items were lost; None: it ends at the first.
     """
 
     name: str
     prepare: Callable[[Path], None]
     command: Callable[[Path], list[str]]
     artifacts: Callable[[Path], dict[str, str]]
+    inputs: Callable[[Path], Iterable[Path]]
+    told: Callable[[Path], str] | None = None
     growing: Callable[[str], bool] = lambda name: False
+    of_all_items: Callable[[str], bool] = lambda name: False
 
 
 def jobs(ground: Path) -> Iterable[Job]:
@@ -65,11 +70,20 @@ def _options(stage: ModuleType, root: Path) -> list[str]:
 
 
 def _stage_job(stage: ModuleType, before: Path) -> Job:
+    name = stage.__name__.rpartition(".")[2]
+
+    def told(folder: Path) -> str:
+        errors = folder / "root" / "logs" / f"{name}.errors.csv"
+        return errors.read_text() if errors.exists() else ""
+
     return Job(
-        stage.__name__.rpartition(".")[2],
+        name,
         lambda folder: shutil.copytree(before, folder / "root") and None,
         lambda folder: [sys.executable, "-m", stage.__name__, *_options(stage, folder / "root")],
         lambda folder: _digests(folder / "root", lambda path: "logs" not in path.parts),
+        lambda folder: _found(folder / "root", *READ_FROM_ROOT.get(stage, ("crops/*",))),
+        None if stage is generate_folds else told,
+        of_all_items=lambda name: name == "folds.csv",
     )
 
 
@@ -87,7 +101,14 @@ def _training_job(root: Path) -> Job:
         paths = (folder / "weights").glob("*")
         return {path.name: _digest_of_weights(path) if path.name.startswith("x_") else "" for path in paths}
 
-    return Job("train_classifier", prepare, argv, artifacts, lambda name: name in (f"{NAME}_last", f"{NAME}_best_dice"))
+    return Job(
+        "train_classifier",
+        prepare,
+        argv,
+        artifacts,
+        lambda folder: _found(root, "crops/*/*.png"),
+        growing=lambda name: name in (f"{NAME}_last", f"{NAME}_best_dice"),
+    )
 
 
 def _prediction_job(root: Path, network: Path) -> Job:
@@ -95,14 +116,8 @@ def _prediction_job(root: Path, network: Path) -> Job:
         out = folder / "out"
         return [
             *(sys.executable, "-m", "predict_folder", "--test-dir", str(root), "--models", str(network)),
-            *(
-                "--frames",
-                str(FRAMES),
-                "--output",
-                str(out / "submission.csv"),
-                "--details",
-                str(out / "details.jsonl"),
-            ),
+            *("--frames", str(FRAMES), "--output", str(out / "submission.csv")),
+            *("--details", str(out / "details.jsonl")),
         ]
 
     def artifacts(folder: Path) -> dict[str, str]:
@@ -110,7 +125,19 @@ def _prediction_job(root: Path, network: Path) -> Job:
         details = folder / "out" / "details.jsonl"
         return found | ({"details.jsonl": _digest_of_details(details)} if details.exists() else {})
 
-    return Job("predict_folder", lambda folder: (folder / "out").mkdir(), argv, artifacts)
+    return Job(
+        "predict_folder",
+        lambda folder: (folder / "out").mkdir(),
+        argv,
+        artifacts,
+        lambda folder: _found(root, "*/*.mp4"),
+        lambda folder: (folder / "out" / "submission.csv.errors.csv").read_text(),
+        of_all_items=lambda name: True,
+    )
+
+
+def _found(folder: Path, *patterns: str) -> list[Path]:
+    return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
 def _digests(folder: Path, wanted: Callable[[Path], bool]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Faults, one at a time: a job is begun, something happens to it, and the same command must then finish it.
 
-Each trial raises AssertionError with what was wrong. The reference is what an undisturbed run of the job left.
+Each trial raises AssertionError with what was wrong, and returns whether the fault met the job at work. The reference
+is what an undisturbed run of the job left.
 """
 
 import os
@@ -8,38 +9,36 @@ import random
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.disks import Impossible, mount, resize, small_disk
 from tests.faults.jobs import Job
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 600  # seconds after which a command hangs
-
-
-class Impossible(Exception):
-    """A fault that cannot be brought about here, and why."""
+from tests.faults.memory_groups import memory_group
+from tests.faults.processes import WATCH, after_work, begun, finished, kill, work_of, workers_of
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What an undisturbed run of a job leaves, its megabytes on disk, and how many seconds it takes."""
+    """What an undisturbed run of a job leaves, its megabytes on disk, and how many CPU seconds it takes."""
 
     artifacts: Mapping[str, str]
     megabytes: float
-    seconds: float
+    work: float
 
 
 def reference(job: Job, folder: Path) -> Reference:
     before = megabytes(prepared(job, folder))
-    start = time.perf_counter()
-    code, output = finished(begun(job, folder))
+    process, work = begun(job.command(folder)), 0.0
+    while process.poll() is None:
+        work = max(work, work_of(process))
+        time.sleep(WATCH)
+    code, output = finished(process)
     assert code == 0, output
-    return Reference(job.artifacts(folder), megabytes(folder) - before, time.perf_counter() - start)
+    return Reference(job.artifacts(folder), megabytes(folder) - before, work)
 
 
 def megabytes(folder: Path) -> float:
@@ -52,42 +51,7 @@ def prepared(job: Job, folder: Path) -> Path:
     return folder
 
 
-def begun(job: Job, folder: Path, **environment: str) -> subprocess.Popen:
-    """The job's command in a process group of its own; what it prints goes to a file."""
-    told = tempfile.TemporaryFile("w+")  # noqa: SIM115 the process has it
-    process = subprocess.Popen(
-        job.command(folder),
-        cwd=REPOSITORY,
-        stdout=told,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-    process.told = told
-    return process
-
-
-def finished(process: subprocess.Popen) -> tuple[int, str]:
-    """Its exit code, and what it printed. AssertionError if it does not end."""
-    try:
-        code = process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        raise AssertionError(f"hangs: {process.args}") from None
-    with process.told as told:
-        told.seek(0)
-        return code, told.read()
-
-
-def kill(process: subprocess.Popen) -> bool:
-    """kill -9 of the whole group; whether it was still at work."""
-    at_work = process.poll() is None
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    process.wait()
-    return at_work
+# --- what must hold after a fault ---
 
 
 def refused_in_one_line(code: int, output: str) -> None:
@@ -95,11 +59,29 @@ def refused_in_one_line(code: int, output: str) -> None:
     assert code > 0 and "Traceback" not in output and output.strip(), f"exit code {code}: {output}"
 
 
+def went_on_or_refused(job: Job, folder: Path, expected: Reference, code: int, output: str) -> None:
+    """A command that lost something on its way did the rest and names what it lost, or says why it could not go on."""
+    if code:
+        refused_in_one_line(code, output)
+    assert "Traceback" not in output, output
+    nothing_half_written(job, folder, expected, losing=True)
+    if code == 0 and job.told and job.artifacts(folder) != expected.artifacts:
+        assert job.told(folder), f"nothing is said of what is missing: {output}"
+
+
+def nothing_half_written(job: Job, folder: Path, expected: Reference, losing: bool = False) -> None:
+    """What an interrupted run left under its final name is what it shall be; `losing`: some of its items failed."""
+    found = job.artifacts(folder)
+    wrong = [n for n in expected.artifacts.keys() & found.keys() if found[n] != expected.artifacts[n]]
+    wrong = [name for name in wrong if not (job.growing(name) or (losing and job.of_all_items(name)))]
+    assert not wrong, f"half written: {wrong}"
+
+
 def goes_on(job: Job, folder: Path, expected: Reference) -> None:
     """What was left is whole, or the same command makes it so: the same artifacts and nothing beside them."""
     if job.artifacts(folder) == expected.artifacts:
         return
-    code, output = finished(begun(job, folder))
+    code, output = finished(begun(job.command(folder)))
     assert code == 0, output
     assert_same(job.artifacts(folder), expected.artifacts)
 
@@ -110,20 +92,13 @@ def assert_same(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
     assert not (missing or more or other), f"missing {missing}, too much {more}, other content {other}"
 
 
-def nothing_half_written(job: Job, folder: Path, expected: Reference) -> None:
-    """What an interrupted run left under its final name is what it shall be."""
-    found = job.artifacts(folder)
-    wrong = [n for n in expected.artifacts.keys() & found.keys() if found[n] != expected.artifacts[n]]
-    assert not (wrong := [name for name in wrong if not job.growing(name)]), f"half written: {wrong}"
-
-
 # --- faults ---
 
 
 def killed(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
     """kill -9 of all its processes at a random moment; whether it was still at work then."""
-    process = begun(job, prepared(job, folder))
-    time.sleep(rng.uniform(0, expected.seconds))
+    process = begun(job.command(prepared(job, folder)))
+    after_work(process, rng.random() * expected.work)
     at_work = kill(process)
     nothing_half_written(job, folder, expected)
     goes_on(job, folder, expected)
@@ -131,39 +106,59 @@ def killed(job: Job, folder: Path, expected: Reference, rng: random.Random) -> b
 
 
 def worker_killed(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
-    """One of its processes is killed, as the system does for want of memory: the job goes on, or says so and stops."""
-    process = begun(job, prepared(job, folder))
-    until = time.monotonic() + rng.uniform(0.5, 1.0) * expected.seconds
-    while time.monotonic() < until or (process.poll() is None and not workers_of(process)):
-        if process.poll() is not None:
-            break
-        time.sleep(0.02)
-    victims = workers_of(process)
+    """kill -9 of one of its processes, at a random moment at which it has any."""
+    process = begun(job.command(prepared(job, folder)))
+    victims = _workers_at(rng.uniform(0.3, 0.8) * expected.work, process)
     if victims:
-        os.kill(rng.choice(victims), signal.SIGKILL)
-    code, output = finished(process)
-    if code == 0:
-        assert "Traceback" not in output, output
-    else:
-        refused_in_one_line(code, output)
-    nothing_half_written(job, folder, expected)
+        with suppress(ProcessLookupError):
+            os.kill(rng.choice(victims), signal.SIGKILL)
+    went_on_or_refused(job, folder, expected, *finished(process))
     goes_on(job, folder, expected)
     return bool(victims)
 
 
-def workers_of(process: subprocess.Popen) -> list[int]:
-    """The numbers of the processes that do its work, not of those that only start or watch others."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-            line = (status.parent / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(fields[2]) == process.pid and status.parent.name != str(process.pid) and b"resource_tracker" not in line:
-            found.append((int(status.parent.name), int(fields[1])))
-    parents = {parent for _, parent in found}
-    return [number for number, _ in found if number not in parents]
+def out_of_memory(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
+    """From a random moment on its processes get no more memory, and the system kills one that asks for some."""
+    prepared(job, folder)
+    with memory_group() as group:
+        process = begun(job.command(folder), start=group.enter)
+        _workers_at(rng.uniform(0.3, 0.8) * expected.work, process)
+        group.allow_no_more()
+        code, output = finished(process)
+        kills = group.kills()
+    if kills and code in (-signal.SIGKILL, 128 + signal.SIGKILL):  # the command itself
+        nothing_half_written(job, folder, expected)
+    else:
+        went_on_or_refused(job, folder, expected, code, output)
+    goes_on(job, folder, expected)
+    return kills > 0
+
+
+def file_removed(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
+    """One of the files (or a folder of crops) that it reads is gone at a random moment, and there again afterwards."""
+    process = begun(job.command(prepared(job, folder)))
+    _workers_at(rng.uniform(0, 0.8) * expected.work, process)  # when there are any, it knows what there is to do
+    path = rng.choice(sorted(job.inputs(folder)))
+    away = folder.with_suffix(".away")
+    path.rename(away)
+    try:
+        code, output = finished(process)
+    finally:
+        away.rename(path)
+    went_on_or_refused(job, folder, expected, code, output)
+    met = job.artifacts(folder) != expected.artifacts
+    goes_on(job, folder, expected)
+    return met
+
+
+def _workers_at(work: float, process: subprocess.Popen) -> list[int]:
+    """The job's workers after so many CPU seconds, or when there are some; none if it has ended before."""
+    after_work(process, work)
+    while process.poll() is None:
+        if workers := workers_of(process):
+            return workers
+        time.sleep(WATCH)
+    return []
 
 
 def disk_full(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
@@ -171,14 +166,12 @@ def disk_full(job: Job, folder: Path, expected: Reference, rng: random.Random) -
     with small_disk(folder) as disk:
         prepared(job, disk)
         used = shutil.disk_usage(disk).used / 2**20
-        _resize(disk, used + expected.megabytes * rng.random())
-        code, output = finished(begun(job, disk))
-        if code:
-            refused_in_one_line(code, output)
-        _resize(disk, 4096)
-        nothing_half_written(job, disk, expected)
+        resize(disk, used + expected.megabytes * rng.random())
+        went_on_or_refused(job, disk, expected, *finished(begun(job.command(disk))))
+        resize(disk, 4096)
+        met = job.artifacts(disk) != expected.artifacts
         goes_on(job, disk, expected)
-        return bool(code)
+        return met
 
 
 def read_only(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
@@ -186,11 +179,11 @@ def read_only(job: Job, folder: Path, expected: Reference, rng: random.Random) -
     with small_disk(folder) as disk:
         prepared(job, disk)
         before = job.artifacts(disk)
-        _mount("-o", "remount,ro", str(disk))
-        code, output = finished(begun(job, disk))
+        mount("-o", "remount,ro", str(disk))
+        code, output = finished(begun(job.command(disk)))
         refused_in_one_line(code, output)
         assert job.artifacts(disk) == before
-        _mount("-o", "remount,rw", str(disk))
+        mount("-o", "remount,rw", str(disk))
         goes_on(job, disk, expected)
     return True
 
@@ -204,8 +197,8 @@ def clock_jumps(job: Job, folder: Path, expected: Reference, rng: random.Random)
     told = folder.with_suffix(".clock")
     told.write_text("-10d\n")
     faked = {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_NO_CACHE": "1"}
-    process = begun(job, folder, **faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
-    time.sleep(rng.uniform(0.2, 0.9) * expected.seconds)
+    process = begun(job.command(folder), **faked, FAKETIME_DONT_FAKE_MONOTONIC="1")
+    after_work(process, rng.uniform(0.2, 0.9) * expected.work)
     told.write_text("+40d\n")
     code, output = finished(process)
     assert code == 0, output
@@ -217,9 +210,9 @@ def clock_jumps(job: Job, folder: Path, expected: Reference, rng: random.Random)
 def two_at_once(job: Job, folder: Path, expected: Reference, rng: random.Random) -> bool:
     """The same command a second time while it is at work: one of them does it, the other waits or is refused."""
     prepared(job, folder)
-    first = begun(job, folder)
-    time.sleep(rng.uniform(0, 0.7) * expected.seconds)
-    second = begun(job, folder)
+    first = begun(job.command(folder))
+    after_work(first, rng.uniform(0, 0.3) * expected.work)
+    second = begun(job.command(folder))
     ends = [finished(process) for process in (first, second)]
     assert 0 in [code for code, _ in ends], ends
     for code, output in ends:
@@ -232,34 +225,10 @@ def two_at_once(job: Job, folder: Path, expected: Reference, rng: random.Random)
 FAULTS: dict[str, Callable[[Job, Path, Reference, random.Random], bool]] = {
     "kill -9 of all processes at a random moment": killed,
     "kill -9 of one worker": worker_killed,
+    "a worker that runs out of memory": out_of_memory,
+    "a file gone that is to be read": file_removed,
     "full disk": disk_full,
     "read-only disk": read_only,
     "jumping clock": clock_jumps,
     "the same command twice at a time": two_at_once,
 }
-
-
-# --- disks ---
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of its own at `folder`, 4 GB at first. Raises Impossible where that is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _mount("-t", "tmpfs", "-o", "size=4g", "tmpfs", str(folder))
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True)
-
-
-def _mount(*options: str) -> None:
-    if os.geteuid() or not shutil.which("mount"):
-        raise Impossible("mounting a small disk needs root")
-    done = subprocess.run(["mount", *options], capture_output=True, text=True)
-    if done.returncode:
-        raise Impossible(f"mount: {done.stderr.strip()}")
-
-
-def _resize(disk: Path, megabytes: float) -> None:
-    _mount("-o", f"remount,size={int(megabytes * 1024)}k", str(disk))

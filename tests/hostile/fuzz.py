@@ -23,9 +23,9 @@ from common.files import replacing
 from common.spreadsheets import from_text
 from demo.fresh_network import write_fresh_network
 from faces.video import VIDEO_SUFFIXES
+from tests.checked_out import REPOSITORY, commit_here
 from tests.hostile.mutated_videos import generated_sources, make_mutated_videos
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS, GIGABYTES = 60.0, 1.0
 FRAMES = 4
 OUT = Path("benchmarks/results/hostile-videos.md")
@@ -132,7 +132,8 @@ def table(outcomes: Sequence[Outcome], kinds: Mapping[str, str], seed: int, sour
         "# Hostile videos",
         "",
         f"{len(kinds)} files of {len(set(kinds.values()))} kinds made by `python -m tests.hostile.mutated_videos` from"
-        f" {source}, seed {seed}; limits {SECONDS:g} s and {GIGABYTES:g} GB a video. Written by `make fuzz`.",
+        f" {source}, seed {seed}; limits {SECONDS:g} s and {GIGABYTES:g} GB a video, commit"
+        f" {commit_here()}. Written by `make fuzz`.",
         "",
         "| | inputs | done | refused, with a reason | crashes | hangs | slowest video (reading) | altogether |",
         "|---|---|---|---|---|---|---|---|",

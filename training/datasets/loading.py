@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from common.errors import UserError
-from common.memory import keep_freed_memory
+from common.memory import be_killed_first, keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
 from training.datasets.epoch_dataset import EpochDataset, Key
 
@@ -84,9 +84,25 @@ def make_loader(dataset: EpochDataset, batch_size: int, items: Iterable[Key], wo
     )
 
 
+def batches_of(loader: DataLoader) -> Iterator[dict[str, Any]]:
+    """The loader's batches. Raises UserError if one of its processes is gone."""
+    try:
+        yield from loader
+    except (RuntimeError, OSError, EOFError) as error:
+        # What it was just handing over is an OSError or an EOFError here; the dataset's own begin with "Caught".
+        told = str(error)
+        if told.startswith("Caught") or not (isinstance(error, (OSError, EOFError)) or told.startswith("DataLoader")):
+            raise
+        raise UserError(
+            "a process that prepares crops has died (out of memory? --workers N starts fewer);"
+            " --resume auto goes on from the last saved state"
+        ) from error
+
+
 def start_worker(worker: int) -> None:
     """Begin a worker process of a data loader: one thread, signals left to the parent."""
     leave_signals_to_parent()
+    be_killed_first()
     cv2.setNumThreads(0)
     keep_freed_memory()
 

@@ -69,7 +69,7 @@ def join_group(gpu: str, local_rank: int, distributed: bool) -> Group:
     """The group that torchrun's variables describe, or a group of one on device `gpu` (a number, or cpu).
 
     NCCL where every process has a GPU of its own, else gloo on the CPU. Raises UserError where `--distributed` was
-    given without torchrun.
+    given without torchrun, and where torchrun has started the processes again without being told how.
     """
     if gpu != "cpu" and not gpu.isdecimal():
         raise UserError(f"--gpu {gpu}: is neither the number of a GPU nor cpu")
@@ -87,6 +87,12 @@ def join_group(gpu: str, local_rank: int, distributed: bool) -> Group:
     if missing:
         raise UserError(
             f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set: torchrun (train.sh) sets all of them"
+        )
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if restarted and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # They would look for each other where those were that died, and wait.
+        raise UserError(
+            "torchrun restarts processes only with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 set (train.sh does)"
         )
     device = _cuda(local_rank) if on_gpu else torch.device("cpu")
     dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
