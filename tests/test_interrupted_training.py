@@ -14,7 +14,7 @@ from training.pipelines.train_classifier import main
 # Twelve batches an epoch.
 SLOW = {**CONFIG, "batches_per_epoch": 12, "optimizer": {**CONFIG["optimizer"], "batch_size": 1}}
 SLOW["optimizer"]["schedule"] = {"epochs": 2, "params": {"max_iter": 24}}
-PATIENCE = 180  # seconds
+PATIENCE = 600  # seconds
 TRAIN = ("-m", "training.pipelines.train_classifier")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
