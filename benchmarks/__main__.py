@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_out_option(parser)
     options = parser.parse_args(argv)
     begun = time.monotonic()
+    os.environ.pop("OMP_WAIT_POLICY", None)  # ours sets it; with it the published flow would detect half as fast
     folder, root = videos_of(options.videos.resolve()), options.root.resolve() if options.root else None
     if root:
         read_data_root(root)

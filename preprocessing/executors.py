@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import connection
 from typing import Any, Protocol
@@ -72,7 +72,8 @@ class _Worker:
     def __init__(self, make_work: Callable[[], Work]):
         context = multiprocessing.get_context("forkserver")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, make_work), daemon=True)
+        # The server that forks it may be older than what the run has in its environment.
+        self.process = context.Process(target=_serve, args=(theirs, make_work, dict(os.environ)), daemon=True)
         self.process.start()
         theirs.close()  # so that it is noticed when the process ends
         self.item: Any = None
@@ -97,7 +98,8 @@ class _Worker:
         self.process.join()
 
 
-def _serve(pipe: connection.Connection, make_work: Callable[[], Work]) -> None:
+def _serve(pipe: connection.Connection, make_work: Callable[[], Work], environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
     leave_signals_to_parent()
     be_killed_first()
     keep_freed_memory()

@@ -56,6 +56,16 @@ def test_exceptions_are_results():
     assert results[1] == 1 and isinstance(results[3], ValueError) and str(results[3]) == "three"
 
 
+def make_asking():
+    return os.environ.get
+
+
+def test_workers_have_the_environment_that_the_run_has_now(monkeypatch):
+    for value in ("before", "after"):  # the second time by a server that has forked workers before
+        monkeypatch.setenv("DFDC_TEST", value)
+        assert dict(run_locally(make_asking, ["DFDC_TEST"], 1)) == {"DFDC_TEST": value}
+
+
 def test_killed_worker_costs_its_item_alone():
     items = list(range(20))
     results = dict(run_locally(partial(make_work, 0), items, 2))
