@@ -94,7 +94,7 @@ embedded: setup
 			--data-dir $(ROOT) --folds-csv $(ROOT)/folds.csv --prefix embedded_$${seed}_ --resume auto \
 			--output-dir $(EMBEDDED)/weights --logdir $(EMBEDDED)/logs | tee -a $(EMBEDDED)/log || exit; \
 	done
-	$(BIN)/python -m training.tools.average_checkpoints \
+	$(BIN)/python -m training.tools.average_checkpoints --overwrite \
 		$(SEEDS:%=$(EMBEDDED)/weights/embedded_%_DeepFakeClassifier_tf_efficientnet_lite0_0_last) $(EMBEDDED)/weights/mean
 	$(BIN)/python -m training.tools.shrink_checkpoint $(EMBEDDED)/weights/mean weights/embedded
 

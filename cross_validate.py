@@ -183,7 +183,8 @@ def _average(options: argparse.Namespace, fold: int, seeds: str, videos: Sequenc
     """Make and score the network that is the mean of those of all seeds."""
     from training.tools.average_checkpoints import average
 
-    average([_last(options.out, fold, seed) for seed in options.seeds], _last(options.out, fold, seeds))
+    sources = [_last(options.out, fold, seed) for seed in options.seeds]
+    average(sources, _last(options.out, fold, seeds), overwrite=True)
     _score(options, fold, seeds, videos)
 
 

@@ -159,6 +159,8 @@ def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Rem
         if not options.out:
             raise UserError(f"{path}: say with --out in which folder of this machine the results go")
         remote = place(path)
+        if not remote.is_file():
+            raise UserError(f"{path}: no such file (of URLs, single files are taken: metadata.json, a CSV, details)")
         copy = folder / str(number) / remote.name
         copy.parent.mkdir()
         remote.get(copy)

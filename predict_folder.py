@@ -224,7 +224,8 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
         found = next((path for path in (weights_dir / model, Path(model)) if path.is_file()), None)
         paths.append(found) if found else missing.append(str(weights_dir / model))
     if missing:
-        there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file() and path.name != "SHA256SUMS")
+        beside = ("SHA256SUMS", "README.md")
+        there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file() and path.name not in beside)
         raise UserError(f"no such model: {_some(missing)}; there: {_some(there) or 'none; the README says where from'}")
     if len({path.name for path in paths}) < len(paths):
         raise UserError("--models: a name is given twice")

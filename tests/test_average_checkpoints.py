@@ -52,5 +52,16 @@ def test_other_networks_and_writing_over_one_of_them_are_refused(three, tmp_path
         average([*three, tmp_path / "other"], tmp_path / "mean")
     before = three[1].read_bytes()
     with pytest.raises(UserError, match=r"net1: is one of the checkpoints themselves"):
-        average(three, three[1])
+        average(three, three[1], overwrite=True)
     assert three[1].read_bytes() == before and not (tmp_path / "mean").exists()
+
+
+def test_forgotten_target_costs_no_checkpoint(three, tmp_path, capsys):
+    before = three[2].read_bytes()
+    with pytest.raises(UserError, match=r"net2: exists already; the last name is the file to write"):
+        main([str(path) for path in three])
+    with pytest.raises(SystemExit):
+        main([str(path) for path in three[:2]])
+    assert "two checkpoints or more" in capsys.readouterr().err and three[2].read_bytes() == before
+    main([*map(str, three[:2]), str(three[2]), "--overwrite"])
+    assert load_checkpoint(three[2]).network.encoder.bn1.running_var.eq(1.5).all()

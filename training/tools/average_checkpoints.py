@@ -12,17 +12,19 @@ from pathlib import Path
 from common.errors import Parser, UserError, run_command
 
 
-def average(sources: Sequence[str | Path], target: str | Path) -> None:
+def average(sources: Sequence[str | Path], target: str | Path, overwrite: bool = False) -> None:
     """Write the mean of the checkpoints `sources` to `target`, without anything to train on from.
 
     What is counted (of batch norms) is as in the first. Raises CheckpointError if one cannot be loaded, UserError if
-    they are of different networks or `target` is one of them.
+    they are of different networks, or if `target` is one of them, or is there and not to be replaced.
     """
     import torch
 
     from training.tools.checkpoints import load_checkpoint, save_checkpoint
 
     target = Path(target)
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists already; the last name is the file to write, --overwrite replaces it")
     checkpoints = [load_checkpoint(source) for source in sources]
     first = checkpoints[0]
     for source, checkpoint in zip(sources, checkpoints, strict=True):
@@ -43,8 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="training.tools.average_checkpoints", description="Write the mean of networks' weights.")
     parser.add_argument("sources", nargs="+", type=Path, metavar="SRC", help="checkpoints of one network")
     parser.add_argument("target", type=Path, metavar="DST", help="the file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it is there")
     options = parser.parse_args(argv)
-    average(options.sources, options.target)
+    if len(options.sources) < 2:
+        parser.error("two checkpoints or more, and the file to write, are needed")
+    average(options.sources, options.target, options.overwrite)
     print(f"{options.target}: the mean of {len(options.sources)} networks")
     return 0
 
