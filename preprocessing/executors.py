@@ -74,7 +74,11 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         # The server that forks it may be older than what the run has in its environment.
         self.process = context.Process(target=_serve, args=(theirs, make_work, dict(os.environ)), daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except (EOFError, OSError):
+            # The server that forks it was killed meanwhile (out of memory?); it is started again for the next attempt.
+            self.process.start()
         theirs.close()  # so that it is noticed when the process ends
         self.item: Any = None
 

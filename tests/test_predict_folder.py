@@ -127,7 +127,7 @@ def test_files_that_cannot_be_read_score_half_and_are_named(run, folder, labels,
     rows = dict(read_csv(tmp_path / "out.csv")[1:])
     assert rows["a zero.mp4"] == rows["b text.mov"] == "0.5"
     assert float(rows["004.mp4"]) == labels["004.mp4"]
-    assert "1 without a face (0.5), 2 failed (0.5); reasons in" in out.splitlines()[-1]
+    assert "1 without a face (0.5), 2 failed (0.5; the same command tries again); reasons in" in out.splitlines()[-1]
     header, *errors = read_csv(tmp_path / "out.csv.errors.csv")
     assert header == ["filename", "reason"]
     assert dict(errors).keys() == {"a zero.mp4", "b text.mov", "fvkanshbie.mp4"}
