@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -22,6 +22,7 @@ from predict_folder import predict_folder
 from preprocessing import pipeline
 from preprocessing.executors import WorkerDied
 from preprocessing.ray_executor import run_on_ray
+from tests.faults.processes import descendants
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install -e .[ray])")
 
@@ -73,11 +74,16 @@ def test_items_come_back_with_results_exceptions_and_deaths(cluster, tmp_path):
 def another_node(cluster, killed_when: Callable[[], bool]):
     """A third node, which is killed when the condition holds while the block runs, and the event of its death."""
     node, dead = cluster.add_node(**cluster.small), Event()
+    raylet = node.all_processes["raylet"][0].process.pid
 
     def kill():
         while not killed_when():
             pass
+        workers = descendants(raylet)
         cluster.remove_node(node, allow_graceful=False)
+        for worker in workers:  # they would outlive their node for a moment, in which a short job is done
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         dead.set()
 
     thread = Thread(target=kill)
