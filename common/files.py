@@ -46,6 +46,17 @@ def held(path: str | Path, refusal: str) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: str | Path) -> bool:
+    """Whether a process has `path`, a lock file that is there; what a killed one left is nobody's."""
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits."""
     with Path(path).open("rb") as file:

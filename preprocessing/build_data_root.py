@@ -128,9 +128,12 @@ def build(out: Path, entries: Sequence[Entry]) -> Counter:
         raise UserError("no videos to link")
     drawn = assign_parts([name for name, entry in reals.items() if entry.part is None])
     part_of = {name: entry.part or f"dfdc_train_part_{drawn[name]}" for name, entry in reals.items()}
+    folder_of = {entry.id: out / (entry.part or part_of[entry.original or entry.id]) for entry in entries}
+    if left := sorted({path.parent for path in out.glob(f"*/{METADATA}")} - set(folder_of.values())):
+        raise UserError(f"{left[0]}: is of other videos than these; remove it, or choose an empty folder")
     metadata: dict[Path, dict] = {}
     for entry in entries:
-        folder = out / (entry.part or part_of[entry.original or entry.id])
+        folder = folder_of[entry.id]
         folder.mkdir(parents=True, exist_ok=True)
         _link(folder / entry.path.name, entry.path)
         described = {"label": entry.label, "split": "train"}

@@ -142,8 +142,9 @@ def extract_video(
     strips: list[list[np.ndarray]] = [[] for _ in content["sequences"]]
     with ExitStack() as stack:
         file = stack.enter_context(open_video(video.path))
-        folder = stack.enter_context(folder_replacing(clips_dir / video.id))
+        # Renamed in the other order: the last one says that the video is done.
         strips_folder = stack.enter_context(folder_replacing(sequences_dir / video.id))
+        folder = stack.enter_context(folder_replacing(clips_dir / video.id))
         writers: dict[str, ClipWriter] = {}
         scale = None
         for index, frame in file.frames(i for i in wanted if i < file.frame_count):
@@ -271,8 +272,9 @@ def stages(root: DataRoot, options: Any) -> list[Stage]:
             name="extract_clips",
             items=list(root.videos.values()),
             make_work=partial(make_extracting_work, originals, tracks_dir, clips_dir, sequences_dir, decoding),
-            artifact_of=lambda video: sequences_dir / video.id,  # the folder that is renamed last
+            artifact_of=lambda video: sequences_dir / video.id,
             settings=decoding.settings,
+            after="track_faces",
             files_of=lambda video: [video.path, originals[video.source], tracks_dir / f"{video.source}.json"],
             problems=root.problems,
         ),

@@ -125,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_work=partial(make_work, originals, boxes_dir, crops_dir, decoding),
         artifact_of=lambda video: crops_dir / video.id,
         settings=decoding.settings,
+        after="detect_original_faces",
         files_of=lambda video: [video.path, originals[video.source], boxes_dir / f"{video.source}.json"],
         problems=root.problems,
     )

@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [crops_dir / video.id],
         settings={"seed": options.seed},
+        after="extract_crops",
     )
     return run_stage(stage, root, options)
 

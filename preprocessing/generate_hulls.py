@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [root.crops / video.id],
         settings={"crops-dir": options.crops_dir},
+        after="extract_crops",
     )
     return run_stage(stage, root, options)
 

@@ -110,6 +110,11 @@ def done_already(remote: Remote, artifacts: Sequence[Path]) -> set[Path]:
     return {path for path in artifacts if there[path.parent].get(path.name) or _mark(path).name in there[path.parent]}
 
 
+def forget(remote: Remote, artifacts: Sequence[Path]) -> None:
+    """Remove files, and the marks of folders, that say of these artifacts that they are there."""
+    asked_at_once(lambda path: (remote / path).unlink(), [*artifacts, *map(_mark, artifacts)])
+
+
 @contextmanager
 def stored_afterwards(remote: Remote, logs: Sequence[Path]) -> Iterator[None]:
     """Local files that are put below `remote` when the block ends, however it ends; removed there if there are none."""

@@ -5,7 +5,6 @@ of errors, and a last line that counts. Interrupted at any moment, the same comm
 import argparse
 import csv
 import hashlib
-import json
 import shutil
 import sys
 import tempfile
@@ -14,18 +13,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from common.errors import Parser, UserError, one_line, positive_int
-from common.files import held
+from common.files import held, is_held
 from common.limits import Limits, add_limit_options, limited
-from common.places import TEMPORARY, Remote, RemoteMissingError
+from common.places import TEMPORARY
 from common.ray_cluster import add_executor_options, check_executor
 from common.spreadsheets import as_text
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
 from preprocessing.executors import Executor, Work, WorkerDied, choose_executor, run_locally
-from preprocessing.remote_root import Job, done_already, make_work_in_copy, scratch_folder, stored_afterwards
+from preprocessing.remote_root import Job, make_work_in_copy, scratch_folder, stored_afterwards
+from preprocessing.settings import keep_apart, there
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Stage:
     `make_work` runs once in each worker and returns the function that does a video. `settings` are what the artifacts
     depend on besides the video; `problems` are videos that cannot even be tried, `preload` names modules that the
     workers need and that take long to import. `files_of` and `folders_of` are what is read of a video, below the root.
+    `after` is the stage whose artifacts it works on, if any: what that was run with decides on these artifacts too.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Stage:
     problems: Sequence[Problem] = ()
     files_of: Callable[[Video], Sequence[Path]] = lambda video: [video.path]
     folders_of: Callable[[Video], Sequence[Path]] = lambda video: []
+    after: str = ""
 
 
 def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
@@ -78,7 +81,7 @@ def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
     add_executor_options(parser)
     add_limit_options(parser)
     add("--overwrite", action="store_true", help="do again what is done already")
-    add("--limit", type=positive_int, metavar="N", help="only the first N items")
+    add("--limit", type=positive_int, metavar="N", help="only the first N real videos, and the fakes of these")
     add("--part", type=_share, default=(1, 1), metavar="I/N", help="only the I-th of N shares (default: 1/1)")
     add("--strict", action="store_true", help="exit with code 1 if an item failed")
     return parser
@@ -105,13 +108,21 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     check_executor(options.executor, options.ray_address)
     index, count = options.part
     share = "" if count == 1 else f".{index}of{count}"
-    items = [video for video in stage.items if share_of(video, count) == index][: options.limit]
+    sources = dict.fromkeys(v.source for v in root.videos.values() if share_of(v, count) == index)
+    chosen = set(islice(sources, options.limit))  # the same in every stage
+    items = [video for video in stage.items if video.source in chosen]
     if root.remote:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
             return _run_items(stage, root, items, Path(logs), share, options)
     logs = root.folder("logs")
     logs.mkdir(parents=True, exist_ok=True)
-    with held(logs / f"{stage.name}{share}.lock", f"{root.path}: another {stage.name} is at work on it; wait for it"):
+    lock = logs / f"{stage.name}{share}.lock"
+    refusal = f"{root.path}: another {stage.name} is at work on it; wait for it"
+    with held(lock, refusal):
+        # Other shares of the same cut have other videos; those of another cut, and the whole, do not.
+        alike = set(logs.glob(f"{stage.name}.*of{count}.lock")) if share else {lock}
+        if any(is_held(other) for other in {*logs.glob(f"{stage.name}.*lock")} - alike):
+            raise UserError(refusal)
         return _run_items(stage, root, items, logs, share, options)
 
 
@@ -127,9 +138,9 @@ def share_of(video: Video, count: int) -> int:
 def _run_items(
     stage: Stage, root: DataRoot, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace
 ) -> int:
-    settings = f"{stage.name}.settings.json"
-    _check_settings(root.remote / "logs" / settings if root.remote else logs / settings, stage, options.overwrite)
-    todo = list(items) if options.overwrite else _not_done(stage, root, items)
+    keep_apart(stage, root, root.remote / "logs" if root.remote else logs, options)
+    done = set() if options.overwrite else there(root, map(stage.artifact_of, items))
+    todo = [video for video in items if stage.artifact_of(video) not in done]
     # Long work first: nobody wants to wait for the one long video that began last.
     todo.sort(key=root.size_of, reverse=True)
     executor = choose_executor(options.executor, options.ray_address) if todo else run_locally
@@ -160,13 +171,6 @@ def _run_items(
     )
     nothing_possible = bad > 0 and done + skipped == 0
     return int(nothing_possible or (options.strict and bad > 0))
-
-
-def _not_done(stage: Stage, root: DataRoot, items: Sequence[Video]) -> list[Video]:
-    if root.remote:
-        done = done_already(root.remote, [stage.artifact_of(video) for video in items])
-        return [video for video in items if stage.artifact_of(video) not in done]
-    return [video for video in items if not stage.artifact_of(video).exists()]
 
 
 def _progress(
@@ -225,26 +229,6 @@ def reason_of(error: Exception, limits: Limits) -> str:
 
 class StageError(Exception):
     """Why an item cannot be done, in words for the errors file."""
-
-
-def _check_settings(path: Path | Remote, stage: Stage, overwrite: bool) -> None:
-    """Keep artifacts of different settings from being mixed in one folder without a word."""
-    before = _read_settings(path)
-    if before not in (None, stage.settings) and not overwrite:
-        raise UserError(f"{stage.name} was run with {_as_options(before)}; use the same, or --overwrite does all again")
-    # Several shares may start at once, and all write the same.
-    path.write_bytes(json.dumps(stage.settings).encode() + b"\n")
-
-
-def _read_settings(path: Path | Remote) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, RemoteMissingError, ValueError):  # a first run, or another share is just writing it
-        return None
-
-
-def _as_options(settings: dict[str, Any]) -> str:
-    return " ".join(f"--{key} {value}" for key, value in settings.items()) or "no options"
 
 
 @contextmanager

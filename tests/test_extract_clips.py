@@ -145,3 +145,13 @@ def test_as_many_sequences_as_faces_in_most_frames(presence, number):
     for sequence in sequences:
         assert len(sequence.frames) == SEQUENCE_FRAMES and sequence.boxes.shape == (SEQUENCE_FRAMES, 4)
         assert len(np.unique(sequence.boxes[:, 0])) == 1  # one person
+
+
+def test_video_whose_clips_cannot_be_kept_does_not_count_as_done(clipped, tmp_path):
+    root = shutil.copytree(clipped, tmp_path / "root")
+    video = read_csv(root / "clips.csv")[1][0]
+    shutil.rmtree(root / "sequences" / video)
+    shutil.rmtree(root / "clips" / video)
+    (root / "clips" / video).write_bytes(b"a file where the folder belongs")
+    assert extract_clips.main(["--root-dir", str(root)]) == 0
+    assert not (root / "sequences" / video).exists()

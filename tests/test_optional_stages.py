@@ -114,6 +114,14 @@ def test_table_becomes_a_data_root(videos, tmp_path):
     assert root.videos["fs_anna-2"].original == "anna" and not root.problems
 
 
+def test_parts_of_other_videos_are_not_taken_along(videos, tmp_path):
+    out = tmp_path / "root"
+    assert build_data_root.main([str(out), "--root", str(videos)]) == 0
+    one = shutil.copytree(videos, tmp_path / "one", ignore=shutil.ignore_patterns("dfdc_train_part_1"))
+    with pytest.raises(UserError, match="dfdc_train_part_1: is of other videos than these; remove it"):
+        build_data_root.main([str(out), "--root", str(one)])
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [

@@ -1,10 +1,12 @@
-"""What the runner of the stages does about files that go while it is at work."""
+"""The runner of the stages: which videos, files that go, other settings, and two runs on one root."""
 
 from functools import partial
 
 import pytest
 
-from preprocessing import extract_crops
+from common.errors import UserError
+from common.files import held
+from preprocessing import detect_original_faces, extract_crops, generate_landmarks, pipeline
 from preprocessing.data_root import read_data_root
 from preprocessing.generate_landmarks import crops_of
 from preprocessing.network_options import Decoding
@@ -40,3 +42,72 @@ def test_folder_of_crops_that_is_gone_is_no_folder_without_crops(tmp_path):
     assert [path.name for path in crops_of(tmp_path / "004")] == ["0_0.png", "0_1.png"]
     with pytest.raises(StageError, match="no crops of 519; run extract_crops"):
         crops_of(tmp_path / "519")
+
+
+def run(stage, root, *options):
+    return stage.main(["--root-dir", str(root), "--workers", "1", *options])
+
+
+def test_limit_means_the_same_pairs_in_every_step(root):
+    # The first real video alone has crops of its own and of its fake; nothing fails for want of an earlier artifact.
+    assert pipeline.main([str(root), "--limit", "1", "--strict", "--workers", "1", "--allow-empty"]) == 0
+    assert {path.name for path in (root / "crops").iterdir()} == {"004", "519"}
+    assert {path.name for path in (root / "diffs").iterdir()} == {"519"}
+
+
+@pytest.fixture
+def halved(root):
+    """A root whose boxes were found at half size, but whose last real video cannot be read any more."""
+    assert run(detect_original_faces, root, "--detector-scale", "0.5") == 0
+    next(root.glob("*/gtyoqwmdre.mp4")).write_bytes(b"")
+    return root
+
+
+def test_artifacts_of_other_settings_are_gone_before_new_ones_are_made(halved):
+    assert run(detect_original_faces, halved, "--overwrite") == 0
+    assert {path.stem for path in (halved / "boxes").iterdir()} == {"004", "fvkanshbie"}
+    assert run(detect_original_faces, halved) == 0  # the settings of what is there
+
+
+@pytest.mark.parametrize("share", [("--limit", "1"), ("--part", "1/2")])
+def test_part_of_the_work_does_not_change_the_settings_of_all(halved, share):
+    with pytest.raises(UserError, match="other settings: --overwrite has to do all, not --limit or --part"):
+        run(detect_original_faces, halved, "--overwrite", *share)
+    assert len(list((halved / "boxes").iterdir())) == 3
+    assert run(detect_original_faces, halved, "--detector-scale", "0.5") == 0
+
+
+def test_settings_without_artifacts_bind_nobody(halved):
+    for path in (halved / "boxes").iterdir():
+        path.unlink()
+    assert run(detect_original_faces, halved, "--part", "1/1") == 0
+    assert list((halved / "boxes").iterdir())
+
+
+def test_steps_know_what_the_steps_before_were_run_with(root):
+    for stage in (detect_original_faces, extract_crops, generate_landmarks):
+        assert run(stage, root) == 0
+    assert run(detect_original_faces, root, "--detector-scale", "0.5", "--overwrite") == 0
+    with pytest.raises(UserError, match="extract_crops was run with what detect_original_faces had made before"):
+        run(extract_crops, root)
+    assert run(extract_crops, root, "--overwrite") == 0
+    with pytest.raises(UserError, match="generate_landmarks was run with what extract_crops had made before"):
+        run(generate_landmarks, root)
+
+
+@pytest.mark.parametrize(("at_work", "refused"), [("", "1/2"), (".2of2", "1/1"), (".2of3", "1/2"), (".1of2", "1/2")])
+def test_runs_that_share_videos_are_not_at_work_together(root, at_work, refused):
+    (root / "logs").mkdir()
+    with (
+        held(root / "logs" / f"detect_original_faces{at_work}.lock", "is there"),
+        pytest.raises(UserError, match="another detect_original_faces is at work on it; wait for it"),
+    ):
+        run(detect_original_faces, root, "--part", refused)
+    assert run(detect_original_faces, root, "--part", refused) == 0
+
+
+def test_shares_of_one_cut_are_at_work_together(root):
+    (root / "logs").mkdir()
+    (root / "logs" / "detect_original_faces.lock").touch()  # of a run that was killed
+    with held(root / "logs" / "detect_original_faces.2of2.lock", "is there"):
+        assert run(detect_original_faces, root, "--part", "1/2") == 0

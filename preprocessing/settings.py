@@ -1,0 +1,82 @@
+"""What a stage's artifacts were made with, kept beside its log, so that those of different settings are never mixed."""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+from common.places import Remote, RemoteMissingError
+from preprocessing.data_root import DataRoot
+from preprocessing.remote_root import done_already, forget
+
+if TYPE_CHECKING:
+    from preprocessing.runner import Stage
+
+MADE_FROM = "made from"  # among a stage's settings: those of the stage whose artifacts it works on
+
+
+def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: argparse.Namespace) -> None:
+    """Raise UserError if there are artifacts of other settings; with `--overwrite` remove them instead.
+
+    They are removed before anything is made: after an interruption none may be taken for a new one.
+    """
+    path = logs / f"{stage.name}.settings.json"
+    before, now = _read(path), dict(stage.settings)
+    if stage.after:
+        now[MADE_FROM] = _read(logs / f"{stage.after}.settings.json")
+    if not _agree(before, now):
+        old = there(root, map(stage.artifact_of, stage.items))
+        if old and not options.overwrite:
+            as_before = _own(before) == _own(now)
+            what = f"what {stage.after} had made before" if as_before else _as_options(before)
+            raise UserError(f"{stage.name} was run with {what}; use the same, or --overwrite does all again")
+        if old and (options.limit or options.part != (1, 1)):
+            raise UserError(
+                f"{stage.name} was run with other settings: --overwrite has to do all, not --limit or --part"
+            )
+        _remove(old, root.remote)
+    # Several shares may start at once, and all write the same.
+    path.write_bytes(json.dumps(now).encode() + b"\n")
+
+
+def there(root: DataRoot, artifacts: Iterable[Path]) -> set[Path]:
+    """Those of the artifacts that are there as a whole."""
+    artifacts = list(artifacts)
+    return done_already(root.remote, artifacts) if root.remote else {path for path in artifacts if path.exists()}
+
+
+def _agree(before: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
+    """Whether settings are the same, as far as both are known."""
+    if before is None or now is None:
+        return True
+    return _own(before) == _own(now) and _agree(before.get(MADE_FROM), now.get(MADE_FROM))
+
+
+def _own(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != MADE_FROM}
+
+
+def _remove(artifacts: Iterable[Path], remote: Remote | None) -> None:
+    if remote:
+        forget(remote, list(artifacts))
+        return
+    for path in artifacts:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _read(path: Path | Remote) -> dict[str, Any] | None:
+    try:
+        settings = json.loads(path.read_bytes())
+    except (FileNotFoundError, RemoteMissingError, ValueError):  # a first run, or another share is just writing it
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def _as_options(settings: dict[str, Any]) -> str:
+    return " ".join(f"--{name} {value}" for name, value in _own(settings).items()) or "no options"
