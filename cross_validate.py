@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 FRAMES = 32
 SCORES = {LABEL: "The label (confident strategy)", MEAN: "The mean of the faces"}
-OWN_OPTIONS = ("--fold", "--seed", "--val-videos", "--output-dir", "--logdir", "--prefix", "--resume", "--overwrite")
+OWN_OPTIONS = (
+    *("--fold", "--seed", "--val-videos", "--train-on-all"),
+    *("--output-dir", "--logdir", "--prefix", "--resume", "--overwrite", "--from-zero"),
+)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -196,10 +199,19 @@ def _score(options: argparse.Namespace, fold: int, seed: int | str, videos: Sequ
         _scores_file(out, fold, seed).with_suffix(".csv"),
         details=_scores_file(out, fold, seed),
         frames=FRAMES,
-        device="cpu" if options.gpu == "cpu" else "auto",
+        device=_scoring_device(options.gpu),
         overwrite=True,
     )
     print(summary)
+
+
+def _scoring_device(gpu: str) -> str:
+    """The device to score on: the GPU that was trained on."""
+    from torch import cuda
+
+    if gpu == "cpu":
+        return gpu
+    return f"cuda:{gpu}" if cuda.is_available() else "auto"
 
 
 def _last(out: Path, fold: int, seed: int | str) -> Path:

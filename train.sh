@@ -28,9 +28,12 @@ program=(-P -m training.pipelines.train_classifier)
 for option in "$@"; do
     if [[ "$option" == -h || "$option" == --help ]]; then
         exec "$python" "${program[@]}" --help
+    elif [[ "$option" == --overwrite ]]; then
+        echo "train.sh: --overwrite would begin all five runs anew whenever they are to go on; set other WEIGHTS and LOGS" >&2
+        exit 2
     fi
 done
-if ((gpus > 1 || ${NNODES:-1} > 1)); then
+if ((gpus > 1 || ${NNODES:-1} > 1 || ${MAX_RESTARTS:-0} > 0)); then
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
     where=(--standalone)
     if ((${NNODES:-1} > 1)); then

@@ -135,10 +135,11 @@ def test_held_out_are_all_videos_of_the_folds_originals_with_crops_or_without(pr
         held_out_videos(table, root, 7)
 
 
-def test_what_is_decided_for_each_run_cannot_be_told(tmp_path, capsys):
+@pytest.mark.parametrize("option", ["--resume=auto", "--train-on-all", "--from-zero"])
+def test_what_is_decided_for_each_run_cannot_be_told(tmp_path, capsys, option):
     with pytest.raises(SystemExit):
-        parse_arguments(arguments(tmp_path, "c.json", "out", "--folds", "0", "--resume=auto"))
-    assert "--resume=auto is decided here, for each run" in capsys.readouterr().err
+        parse_arguments(arguments(tmp_path, "c.json", "out", "--folds", "0", option))
+    assert f"{option} is decided here, for each run" in capsys.readouterr().err
 
 
 def test_bad_option_of_training_is_refused_before_anything_is_written(processed, tmp_path, capsys):

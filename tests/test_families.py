@@ -1,6 +1,5 @@
 """Clips and sequences train with the command that trains frames; what differs is the family's."""
 
-import argparse
 import csv
 import json
 import subprocess
@@ -19,7 +18,7 @@ from tests.conftest import read_csv
 from tests.training_runs import command
 from training.families import TwoClasses, check_options, family_of
 from training.history import read_losses
-from training.pipelines.train_classifier import main
+from training.pipelines.train_classifier import main, make_parser
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import TrainConfig
 
@@ -132,12 +131,14 @@ def test_mixed_clips_count_for_both_labels_by_their_shares():
 
 def test_options_of_frames_are_refused_for_clips():
     config = TrainConfig.model_validate(CLIP)
-    plain = {"only_changed_frames": False, "freeze_epochs": 0, "padding_part": 3, "no_hardcore": False}
-    check_options(config, argparse.Namespace(**plain, config="clip.json"))
-    for changed in ({"only_changed_frames": True}, {"freeze_epochs": 1}, {"padding_part": 10}, {"no_hardcore": True}):
-        flag = next(iter(changed)).replace("_", "-")
-        with pytest.raises(UserError, match=f"--{flag}: is for networks of single frames, clip.json is one of clips"):
-            check_options(config, argparse.Namespace(**{**plain, **changed}, config="clip.json"))
+    parser, needed = make_parser(), ["--config", "clip.json", "--data-dir", "root"]
+    check_options(config, parser.parse_args(needed), parser.get_default)
+    for flag in (
+        *(["--only-changed-frames"], ["--no-hardcore"], ["--freeze-epochs", "1"], ["--padding-part", "10"]),
+        *(["--label-smoothing", "0.1"], ["--crops-dir", "faces"]),
+    ):
+        with pytest.raises(UserError, match=f"{flag[0]}: is for networks of single frames, clip.json is one of clips"):
+            check_options(config, parser.parse_args([*needed, *flag]), parser.get_default)
 
 
 def test_table_of_another_family_is_refused_by_name(clipped, tmp_path):

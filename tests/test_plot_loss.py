@@ -129,11 +129,11 @@ def test_results_by_number_of_faces_are_passed_over(log):
     assert read_losses(log(shown)) == read_losses(log(text))
 
 
-def test_resumed_run_replaces_the_epochs_it_repeats(log):
+def test_resumed_run_replaces_the_epochs_it_repeats_and_those_after(log):
     text = printed([(0.5, 0.5), (0.4, 0.4), (0.3, 0.3)], prefix="old_") + printed([(0.2, 0.1)], 1, "new_")
     run = read_losses(log(text))
-    assert (run.epochs, run.fake, run.real) == ([0, 1, 2], [0.5, 0.2, 0.3], [0.5, 0.1, 0.3])
-    assert run.checkpoints == {0: "old_0", 1: "new_1", 2: "old_2"}
+    assert (run.epochs, run.fake, run.real) == ([0, 1], [0.5, 0.2], [0.5, 0.1])
+    assert run.checkpoints == {0: "old_0", 1: "new_1"}
 
 
 def test_epoch_that_a_stop_cut_off_is_left_out_and_told(log, command):
@@ -175,6 +175,12 @@ def test_metrics_file_is_named_after_its_folder(log):
 def test_table_is_recognised_by_its_content_and_keeps_the_later_row(log):
     text = '\ufeff"real_loss","epoch","fake_loss"\r\n0.3,4,0.6\r\n0.2,3,0.5\r\n0.1,4,0.4\r\n'
     assert read_losses(log(text, "copied.txt")) == Run("copied.txt", [3, 4], [0.5, 0.4], [0.2, 0.1], {})
+
+
+def test_run_that_was_begun_anew_leaves_nothing_of_the_old_one(log):
+    old, new = printed([(0.1, 0.1)] * 4, 0, "old_"), printed([(0.5, 0.25), (0.4, 0.2)], 0, "new_")
+    run = read_losses(log(old + new))
+    assert (run.epochs, run.fake, set(run.checkpoints.values())) == ([0, 1], [0.5, 0.4], {"new_0", "new_1"})
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,18 @@ def test_scripts_fail_with_their_command(repository, tmp_path, script):
     assert done.returncode == 7
 
 
+def test_one_process_is_started_again_too(repository, tmp_path, echoing_python):
+    environment = {"PYTHON": echoing_python, "LOGS": str(tmp_path), "SEEDS": "111", "MAX_RESTARTS": "2"}
+    arguments = call(repository, "train.sh", "root", "0", **environment).stdout.splitlines()
+    assert arguments[:4] == ["== seed 111", "-P", "-m", "torch.distributed.run"]
+    assert arguments[arguments.index("--max_restarts") + 1] == "2" and "cpu" in arguments
+
+
+def test_training_of_five_runs_is_not_begun_anew_by_an_option(repository, tmp_path, echoing_python):
+    done = call(repository, "train.sh", "root", "0", "--overwrite", PYTHON=echoing_python, LOGS=str(tmp_path))
+    assert done.returncode == 2 and "set other WEIGHTS and LOGS" in done.stderr and not list(tmp_path.glob("b7_*"))
+
+
 @pytest.mark.parametrize("arguments", [(), ("root",), ("root", "many"), ("root", "-1")])
 def test_training_wants_a_root_and_a_number_of_gpus(repository, arguments):
     done = call(repository, "train.sh", *arguments)

@@ -215,6 +215,26 @@ def test_resumed_run_takes_the_learning_rate_of_its_config(train, tmp_path):
     assert float(rows(tmp_path / "out")[1]["lr"]) == pytest.approx(1e-5 * (1 - 13 / 20) ** 0.9)
 
 
+def test_log_of_another_run_is_not_written_over(train, tmp_path):
+    train(out="first")
+    log = tmp_path / "first" / "logs" / "x_mobilenetv3_small_050_0" / "metrics.csv"
+    before = log.read_bytes()
+    elsewhere = ("--output-dir", tmp_path / "other")
+    with pytest.raises(UserError, match="holds the log of another run; another --prefix or --logdir, or --overwrite"):
+        train(*elsewhere, out="first")
+    assert log.read_bytes() == before and not list((tmp_path / "other").glob("x_*"))
+    assert train(*elsewhere, "--overwrite", out="first")[0] == 0
+
+
+def test_restart_by_torchrun_does_not_begin_anew(train, tmp_path, monkeypatch):
+    train(out="first")
+    before = last_weights(tmp_path / "first")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(UserError, match="--overwrite would remove what this run has saved"):
+        train("--overwrite", "--resume", "auto", out="first")
+    assert all(map(torch.equal, last_weights(tmp_path / "first"), before))
+
+
 def test_beginning_anew_removes_what_the_old_run_left(train, tmp_path):
     train()
     schedule = {"epochs": 1, "params": {"max_iter": 20}}

@@ -232,6 +232,25 @@ def test_pairs_need_even_batches_of_frames_and_hulls(refusal, read):
     assert "cannot all be 0" in refusal({**pairs, "pairs": nothing})
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (
+            {"input": "clip", "network": "mc3_18", "losses": {"FocalLoss": 1}},
+            "losses does nothing with networks of clip",
+        ),
+        ({"input": "clip", "network": "mc3_18", "ohem_samples": 4}, "ohem_samples does nothing"),
+        ({"input": "clip", "network": "mc3_18", "augmentation": {"quarter_turns": 0.5}}, "augmentation.quarter_turns"),
+        ({"input": "sequence", "frames": 10, "cutmix": True}, "cutmix does nothing with networks of sequences"),
+        ({"input": "sequence", "frames": 10, "augmentation": {"half_blackout": 1}}, "augmentation.half_blackout"),
+        ({"cutmix": True}, "cutmix does nothing with networks of frames"),
+        ({"augmentation": {"shuffled_frames": 0.5}}, "augmentation.shuffled_frames"),
+    ],
+)
+def test_fields_without_effect_are_refused(refusal, content, named):
+    assert named in refusal(content)
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"size": 380,}', "\x00", "[" * 100_000, '{"size": 1' + "0" * 5000 + "}"])
 def test_what_is_no_json_is_refused(refusal, text):
     assert refusal(text).startswith("not a readable JSON file: ")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # prediction knows families, but has no tables and no augment
 
     from training.datasets.epoch_dataset import EpochDataset
 
-PADDING_PART = 3  # as crops are cut
+# Options of training that only networks of single frames have, as the parser names them.
+OF_FRAMES = ("only_changed_frames", "freeze_epochs", "padding_part", "no_hardcore", "label_smoothing", "crops_dir")
 Losses = tuple[Tensor, Tensor, Tensor]  # of the batch, of its fakes, of its reals; scalars
 
 
@@ -279,17 +280,13 @@ def family_of(config: NetworkConfig) -> Family:
     return FAMILIES[config.input]
 
 
-def check_options(config: TrainConfig, options: argparse.Namespace) -> None:
-    """Refuse what only frames know, or what pairs leave no choice in. Raises UserError."""
+def check_options(config: TrainConfig, options: argparse.Namespace, default: Callable[[str], Any]) -> None:
+    """Refuse what only frames know, or what pairs leave no choice in; `default` tells an option's. Raises UserError."""
     if config.sampling == "pairs" and options.no_oversample:
         raise UserError(f"--no-oversample: with {options.config} every real crop has one fake beside it, never all")
     if config.input == "frame":
         return
-    for flag, asked in (
-        ("--only-changed-frames", options.only_changed_frames),
-        ("--freeze-epochs", options.freeze_epochs),
-        ("--padding-part", options.padding_part != PADDING_PART),
-        ("--no-hardcore", options.no_hardcore),
-    ):
-        if asked:
+    for name in OF_FRAMES:
+        if getattr(options, name) != default(name):
+            flag = f"--{name.replace('_', '-')}"
             raise UserError(f"{flag}: is for networks of single frames, {options.config} is one of {config.input}s")

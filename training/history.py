@@ -51,8 +51,9 @@ class Choice:
 def read_losses(path: str | Path) -> Run:
     """The losses in what a run printed or in its metrics.csv; its content tells which of the two it is.
 
-    A last line without its end is ignored: it may be in the middle of being written. Of an epoch that occurs twice,
-    as in the log of a resumed run, the later one counts. Raises UserError if there are no losses to read.
+    A last line without its end is ignored: it may be in the middle of being written. Where a run went back to an
+    epoch, resumed or begun anew, what the log told of it and of later ones before does not count. Raises UserError if
+    there are no losses to read.
     """
     path = Path(path)
     try:
@@ -71,7 +72,11 @@ def read_losses(path: str | Path) -> Run:
     # and a pair of losses without a number is one that the run was stopped at.
     if all(epoch is None for epoch, *_ in found):
         found = [[count, *losses] for count, (_, *losses) in enumerate(found)]
-    numbered = {epoch: row for epoch, *row in found if epoch is not None}
+    numbered: dict[int, list] = {}
+    for epoch, *row in found:
+        if epoch is not None:
+            # A run that goes back does these epochs anew, and those that followed are not of it.
+            numbered = {known: other for known, other in numbered.items() if known < epoch} | {epoch: row}
     if not numbered:
         raise UserError(f"{path}: no losses in it, neither lines `fake_loss X`, `real_loss X` nor {','.join(COLUMNS)}")
     epochs = sorted(numbered)

@@ -129,12 +129,14 @@ def train(options: argparse.Namespace) -> int:
         with stop_request() as stop:
             trainer.stop = stop
             if group.is_main:
-                folder = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
-                _check_owner(folder, config)
+                logs = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
+                _check_owner(logs, config, begun_before=resume == settings.last or options.overwrite)
+                logs.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(logs / ".lock", f"another run keeps its log in {logs}"))
                 if options.overwrite:
-                    _remove_run(settings, folder, keep=resume)
-                trainer.open_journal(folder)
-                with replacing(folder / "config.json") as temporary:  # training.runs tells runs apart by it
+                    _remove_run(settings, logs, keep=resume)
+                trainer.open_journal(logs)
+                with replacing(logs / "config.json") as temporary:  # training.runs tells runs apart by it
                     temporary.write_text(config.model_dump_json(indent=2) + "\n")
                 stack.callback(trainer.journal.close)
             try:
@@ -161,8 +163,11 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
         path.unlink()
 
 
-def _check_owner(folder: Path, config) -> None:
-    """Refuse a folder of logs that is another network's: its name holds the encoder alone, as published."""
+def _check_owner(folder: Path, config, begun_before: bool) -> None:
+    """Refuse a folder of logs that is another network's, or another run's of this one that is not `begun_before`.
+
+    The folder's name holds the encoder alone, as published.
+    """
     from training.tools.config import NetworkConfig
 
     try:
@@ -171,6 +176,8 @@ def _check_owner(folder: Path, config) -> None:
         return
     if owner != config.title:
         raise UserError(f"{folder}: holds the log of {owner}; another --prefix or --logdir keeps {config.title} apart")
+    if not begun_before and (folder / "metrics.csv").exists():
+        raise UserError(f"{folder}: holds the log of another run; another --prefix or --logdir, or --overwrite")
 
 
 def _is_main() -> bool:
@@ -184,7 +191,7 @@ def make_datasets(options: argparse.Namespace, config):
     from training.families import check_options, family_of
 
     family = family_of(config)
-    check_options(config, options)
+    check_options(config, options, make_parser().get_default)
     table = read_folds(options.folds_csv)
     remarks = []
     if options.val_videos:
@@ -219,6 +226,8 @@ def make_datasets(options: argparse.Namespace, config):
 
 
 def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
+    if options.overwrite and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        raise UserError("restarted by torchrun: --overwrite would remove what this run has saved; go on without it")
     if options.resume == "auto":
         return last if last.exists() and not options.overwrite else None
     if options.resume and Path(options.resume).absolute() == last.absolute():

@@ -182,6 +182,19 @@ class TrainConfig(NetworkConfig):
                 raise ValueError('sampling by pairs blends by hulls: augmentation.blending must be "hull"')
         return self
 
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "TrainConfig":
+        default = TrainConfig.model_construct()
+        names = ("losses", "ohem_samples") if self.input == "clip" else ("cutmix",)
+        wrong = [name for name in names if getattr(self, name) != getattr(default, name)]
+        for name, field in Augmentation.model_fields.items():
+            known = self.input != "clip" and (self.input == "sequence") == (name == "shuffled_frames")
+            if not known and getattr(self.augmentation, name) != field.default:
+                wrong.append(f"augmentation.{name}")
+        if wrong:
+            raise ValueError(f"{wrong[0]} does nothing with networks of {self.input}s")
+        return self
+
 
 def read_config(path: str | Path) -> TrainConfig:
     """A training config from a JSON file. Raises UserError naming the file and every field that is wrong."""
