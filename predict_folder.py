@@ -12,24 +12,25 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from common.errors import Parser, UserError, one_line, positive_int, run_command
+from common.errors import KEPT, Parser, UserError, one_line, positive_int, run_command
 from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits, add_limit_options
 from common.memory import keep_freed_memory
 from common.places import Remote, is_url, place
 from common.ray_cluster import add_executor_options, check_executor
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
-from faces.detector import scale_argument
+from faces.detector import LARGEST_SCALE, scale_argument
 from faces.torchcodec_video import DECODERS
 from inference import embedded
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
-from inference.results import Results, Summary, results_at, stamp_of
+from inference.results import Results, Summary, check_writable, results_at, stamp_of
 from inference.strategies import AGGREGATES, AUTO, STRATEGIES
 from inference.stream import Video, VideoScore
 
 DEFAULT_FRAMES = 32
 MOST_NAMES_SHOWN = 5
+GRAPH_MODES = ("auto", "on", "off")
 
 
 def predict_folder(
@@ -44,7 +45,7 @@ def predict_folder(
     strategy: str = "confident",
     aggregate: str = AUTO,
     clip_labels: float = 0.0,
-    detector_scale: float | None = None,
+    detector_scale: float | str | None = None,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "auto",
@@ -74,17 +75,22 @@ def predict_folder(
     and what is written, may be URLs, see `common.places`. Raises UserError with a one-line reason.
     """
     test_dir, output, details, report = (path and place(path) for path in (test_dir, output, details, report))
+    if report and not is_url(report):
+        check_writable(report)
     details = report.with_suffix(".jsonl") if report and not details else details
     for name, value, known in (
         ("strategy", strategy, STRATEGIES),
         ("aggregate", aggregate, AGGREGATES),
         ("decoder", decoder, DECODERS),
-        ("cuda_graphs", cuda_graphs, ("auto", "on", "off")),
+        ("cuda_graphs", cuda_graphs, GRAPH_MODES),
     ):
         if value not in known:
             raise UserError(f"{name}: {value!r} is not one of {', '.join(known)}")
-    for name, number in (("frames", frames), ("workers", workers)):
-        if number < 1:
+    detector_scale = None if detector_scale == "auto" else detector_scale
+    if detector_scale is not None and not 0 < detector_scale <= LARGEST_SCALE:
+        raise UserError(f"detector_scale: {detector_scale} is neither auto nor a factor up to {LARGEST_SCALE}")
+    for name, number in (("frames", frames), ("workers", workers), ("batch_size", batch_size), ("limit", limit)):
+        if number is not None and number < 1:
             raise UserError(f"{name}: {number} is not at least 1")
     for name, number in (("video_timeout", video_timeout), ("video_memory", video_memory)):
         if not number > 0:
@@ -111,13 +117,13 @@ def predict_folder(
     _keep_apart([output, details, report], inputs)
     if report and report in (output, details):
         raise UserError(f"{report}: --report is the same file as the output or the details")
-    if report and report.exists() and not overwrite:
-        raise UserError(f"{report}: exists already; --overwrite replaces it")
 
     with ExitStack() as stack:
         if output is None:
             output = Path(stack.enter_context(tempfile.TemporaryDirectory()), "submission.csv")
         results = stack.enter_context(results_at(output, details, overwrite))
+        if report and report.exists() and not (overwrite or results.unfinished):
+            raise UserError(f"{report}: exists already; --overwrite replaces it")
 
         # torch takes seconds to import: what can be refused without it has been refused by now.
         from inference.scoring import Scoring
@@ -173,18 +179,15 @@ def predict_folder(
         about = {"models": list(scorer.aggregates), "strategy": strategy, "aggregate": scorer.aggregates}
         if calibration:
             about["calibration"] = {"temperature": temperature.temperature, "file": Path(calibration).name}
-        summary = results.finish(videos, partial(_about, about=about, calibration=temperature))
-    if report:
-        from reporting.build import write_report
 
-        say(
-            str(
-                write_report(
-                    read_details(details), report, videos=test_dir, overwrite=overwrite, source=details, limits=limits
-                )
-            )
-        )
-    return summary
+        def write_page() -> None:
+            from reporting.build import write_report
+
+            options = {"overwrite": True, "source": details, "limits": limits, "workers": workers, "say": say}
+            say(str(write_report(read_details(details), report, videos=test_dir, **options)))
+
+        about_videos = partial(_about, about=about, calibration=temperature)
+        return results.finish(videos, about_videos, *([write_page] if report else []))
 
 
 def _about(record: dict, about: dict, calibration: Calibration | None) -> dict:
@@ -308,7 +311,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=DECODERS[0],
         help="what decodes videos; torchcodec does it on the --device, on a GPU by NVDEC",
     )
-    add("--cuda-graphs", choices=["auto", "on", "off"], default="auto", help="on a GPU (auto: where they are faster)")
+    add("--cuda-graphs", choices=GRAPH_MODES, default="auto", help="on a GPU (auto: where they are faster)")
     add_executor_options(parser)
     add_limit_options(parser)
     add("--limit", type=positive_int, metavar="N", help="only the first N videos")
@@ -325,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = predict_folder(**options)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("what is done is kept, the same command goes on from there") from error
+        raise KeyboardInterrupt(KEPT) from error
     print(summary)
     return int(strict and bool(summary.failures))
 

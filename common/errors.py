@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
+KEPT = "what is done is kept, the same command goes on from there"
 
 
 class UserError(Exception):

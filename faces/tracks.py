@@ -4,14 +4,13 @@ The way of the fifth-placed solution of the challenge ("The Medics"): the boxes 
 boolean volume of time, rows and columns, and what hangs together there is a track. People whose boxes touch become one
 track, a face that moves by more than its own size between two looks becomes two.
 
-`find_tracks` does all of it for a video, `build_tracks` only what comes after detection. `assign_faces` numbers faces
+`find_tracks_in_frames` does all of it, `build_tracks` only what comes after detection. `assign_faces` numbers faces
 found elsewhere, in any frames, by the track they belong to.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy.ndimage import label
 from scipy.optimize import linear_sum_assignment
 
 from faces.detector import FaceDetector
-from faces.video import Frames, VideoFile, read_frames
+from faces.video import Frames
 
 if TYPE_CHECKING:
     import torch
@@ -173,7 +172,7 @@ def _around(boxes: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
 
 
 def track_detectors(device: "str | torch.device" = "cpu") -> DetectorFactory:
-    """Makes the detectors for `find_tracks` from thresholds and scale; those in use of late are kept."""
+    """Makes the detectors for `find_tracks_in_frames` from thresholds and scale; those in use of late are kept."""
 
     @lru_cache(maxsize=8)
     def make_detector(thresholds: tuple[float, ...], scale: float) -> FaceDetector:
@@ -187,24 +186,6 @@ def looked_at(num_frames: int) -> range:
     return range(0, min(num_frames, MAX_FRAMES), STEP)
 
 
-def find_tracks(
-    video: str | Path,
-    make_detector: DetectorFactory,
-    min_detections: int = MIN_DETECTIONS,
-    min_probability: float = 0.0,
-) -> list[Track]:
-    """The face tracks in the first 100 frames of a video, at most five, the most probable first.
-
-    `make_detector(thresholds, scale)` gives a detector, see `track_detectors`. Where no track is found, it is tried
-    again with the frames at twice the size, then with low thresholds too, of which only the best track is trusted.
-    Raises VideoError if no frame can be read.
-    """
-    with VideoFile(video) as file:
-        num_frames = file.frame_count
-    frames = read_frames(video, looked_at)
-    return find_tracks_in_frames(frames, num_frames, make_detector, min_detections, min_probability)
-
-
 def find_tracks_in_frames(
     frames: Frames,
     num_frames: int,
@@ -212,9 +193,12 @@ def find_tracks_in_frames(
     min_detections: int = MIN_DETECTIONS,
     min_probability: float = 0.0,
 ) -> list[Track]:
-    """The same from frames read already, RGB and of one size; `num_frames` is how many the video has.
+    """The face tracks in the first 100 frames of a video, at most five, the most probable first.
 
-    Of `frames` those are looked at that `looked_at` names; one that is not there is one without a face.
+    Of `frames`, RGB and of one size, those are looked at that `looked_at` names; one that is not there is one without a
+    face. `num_frames` is how many the video has. `make_detector(thresholds, scale)` gives a detector, see
+    `track_detectors`. Where no track is found, it is tried again with the frames at twice the size, then with low
+    thresholds too, of which only the best track is trusted.
     """
     images = dict(zip(frames.indices, frames.images, strict=True))
     wanted = looked_at(num_frames)

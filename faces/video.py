@@ -53,8 +53,8 @@ class Frames:
 class VideoFile:
     """An opened video: how many frames it has, and those frames. Use it in a `with` statement.
 
-    `frame_count` counts the frames that are in the file, `announced` is what its header claims (0: nothing), `rate` is
-    the mean number of frames a second, `expected` what header or length lead to expect (0: nothing known).
+    `frame_count` counts the frames that are in the file, `announced` is how many its header claims to show (0: nothing
+    said), `rate` is the mean number of frames a second, `expected` what header or length lead to expect (0: nothing).
     Frames are BGR, as OpenCV has them, or with `rgb` the same in RGB. Raises VideoError if the file cannot be opened or
     has no video stream.
     """
@@ -120,15 +120,18 @@ class VideoFile:
         with self._open() as container:
             stream = _pictures(container)[0]
             self._stream_index, self._time_base = stream.index, stream.time_base
-            self.announced = stream.frames
             length = (container.duration or 0) / av.time_base
             self.rate = float(stream.average_rate or stream.guessed_rate or 1)
+            self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
+            cut_off = 0
+            for packet in _packets(container):
+                if packet.size and packet.is_discard:
+                    cut_off += 1  # by an edit list, of a video that was trimmed without encoding it again
+                elif packet.size:
+                    packets.append((packet.pts, packet.duration, packet.is_keyframe))
+            self.announced = max(stream.frames - cut_off, 0)
             # Matroska and WebM announce a length alone.
             self.expected = self.announced or int(length * self.rate)
-            self._skips = stream.codec_context.name == "h264" and _has_length_prefixes(stream.codec_context)
-            for packet in _packets(container):
-                if packet.size and not packet.is_discard:
-                    packets.append((packet.pts, packet.duration, packet.is_keyframe))
             trusted = container.format.name not in ("avi",)  # AVI has none of its own: they are in decoding order
         self._packet_times, self._index_of = packets, None
         timestamps = [pts for pts, *_ in packets]

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from common.errors import one_line
 
-MODES = ("auto", "on", "off")
 Pass = Callable[[Tensor], Tensor]
 # What cuDNN and cuBLAS set up on their first use cannot be captured; the number is that of PyTorch's documentation.
 WARM_UP = 3

@@ -2,7 +2,7 @@
 
 import torch
 
-from common.errors import UserError
+from common.errors import KEPT, UserError, one_line
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 KINDS = ("cpu", "cuda", "mps")
@@ -59,6 +59,16 @@ def choose_devices(names: str) -> tuple[list[torch.device], str]:
     if len({device.type for device in devices}) > 1:
         raise UserError(f"--device {names}: several devices must be of one kind, or labels would depend on chance")
     return devices, f"{len(devices)} devices: {'; '.join(lines)}"
+
+
+def check_alive(device: torch.device) -> None:
+    """Raises UserError if a CUDA device cannot be used any more: after some errors all that is asked of it fails."""
+    if device.type != "cuda":
+        return
+    try:
+        torch.cuda.synchronize(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"{device} has failed: {one_line(error)}; {KEPT}") from error
 
 
 def detector_device(device: torch.device) -> torch.device:

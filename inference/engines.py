@@ -1,6 +1,6 @@
 """What computes the networks: PyTorch, or OpenVINO on CPUs that do half precision natively."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -24,23 +24,24 @@ SMALL = 10_000_000
 class Engine:
     """How networks are computed: in PyTorch in the format `dtype`, or in OpenVINO in `converted` (None: never).
 
-    Small networks of frames keep `dtype` in OpenVINO too. `always`: whether a network is converted though it has little
-    to do.
+    Small networks of frames keep `dtype` in OpenVINO too, and with `small_exact` 32 bits in PyTorch. `always`: whether
+    a network is converted though it has little to do.
     """
 
     dtype: torch.dtype
     converted: torch.dtype | None = None
     always: bool = False
+    small_exact: bool = False
 
     def ready(self, member: Member, sha256: str, frames: int, videos: int) -> Member:
         """The member of a checkpoint with that hash, ready to score so many videos at so many frames each."""
+        small = member.config.input == "frame" and sum(p.numel() for p in member.network.parameters()) < SMALL
         if self.converted is None or member.config.input not in openvino_engine.KINDS:
-            return member
+            return replace(member, exact=True) if small and self.small_exact else member
         pictures = {"frame": frames, "tracked": TRACKED_FRAMES, "clip": 2}[picture_of(member.config)] * videos
         pays = pictures >= PAYS_FROM_PICTURES or pictures * operations(member) >= PAYS_FROM_OPERATIONS
         if not (self.always or pays):
             return member
-        small = member.config.input == "frame" and sum(p.numel() for p in member.network.parameters()) < SMALL
         dtype = self.dtype if small else self.converted
         network = openvino_engine.open_network(member.network, member.config, sha256, dtype)
         return Member(member.name, network, member.config)
@@ -49,7 +50,7 @@ class Engine:
         """Engine and number format in which a ready member is computed."""
         if isinstance(member.network, openvino_engine.OpenVinoNetwork):
             return f"openvino {_name(member.network.dtype)}"
-        return f"torch {_name(self.dtype)}"
+        return f"torch {_name(torch.float32 if member.exact else self.dtype)}"
 
 
 def choose_engine(name: str, precision: str, device: torch.device) -> tuple[Engine, str]:
@@ -70,7 +71,7 @@ def choose_engine(name: str, precision: str, device: torch.device) -> tuple[Engi
             raise UserError("--engine openvino: computes in fp32 or bf16, not fp16")
     if device.type != "cpu" or name == "torch" or precision == "fp16":
         if device.type == "cpu" and precision == "auto" and native_bfloat16():
-            return Engine(torch.bfloat16), "PyTorch in bf16, which this CPU computes natively"
+            return Engine(torch.bfloat16, small_exact=True), "PyTorch in bf16, which this CPU computes natively"
         return Engine(dtype), f"PyTorch in {_name(dtype)}"
     if openvino_engine.core() is None:
         engine, why = choose_engine("torch", precision, device)

@@ -33,11 +33,13 @@ class Member:
     """A network of the ensemble, its name in results and the input it was made for.
 
     A network that is no module of PyTorch's makes probabilities (n,) float32 of n pictures (..., h, w, 3) uint8.
+    `exact` ones are computed in 32 bits where others are by autocast.
     """
 
     name: str
     network: nn.Module | Callable[[Sequence[np.ndarray]], np.ndarray]
     config: NetworkConfig
+    exact: bool = False
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> "Member":
@@ -194,7 +196,8 @@ class Ensemble:
                 continue
             family = family_of(member.config)
             x = READINGS[kind].tensor(pixels, member.config.normalize).to(self.dtype)
-            with torch.autocast(self.device.type, self.autocast_dtype) if self.autocast else nullcontext():
+            autocast = self.autocast and not member.exact
+            with torch.autocast(self.device.type, self.autocast_dtype) if autocast else nullcontext():
                 network = self.replayed.get(number, member.network)
                 logits = network(x.contiguous(memory_format=family.memory_format))
             columns.append(family.probabilities(logits.float()))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from common.errors import UserError, one_line
+from common.errors import KEPT, UserError, one_line
 from common.memory import keep_freed_memory
 from common.processes import leave_signals_to_parent, signals_blocked
 from inference.scoring import Scorer, Scoring
@@ -24,7 +24,6 @@ from inference.stream import Video, VideoScore
 # What a lane tells: a line for the user, that it is ready, that it has room for a video, a video's score, that it has
 # scored all it was given, or why it ends.
 SAYS, READY, HAS_ROOM, SCORED, DONE, FAILED = range(6)
-KEPT = "what is done is kept, the same command goes on from there"
 
 
 @contextmanager
@@ -36,7 +35,13 @@ def opened(
     Processes are gone when the block ends. Raises UserError for what `Scoring.open` refuses.
     """
     if len(devices) == 1:
-        with closing(scoring.open(devices[0], say)) as scorer:
+        try:
+            scorer = scoring.open(devices[0], say)
+        except RuntimeError as error:
+            if devices[0].type != "cuda":
+                raise
+            raise UserError(f"--device {devices[0]}: {one_line(error)}") from error  # its memory is taken, most often
+        with closing(scorer):
             yield scorer
         return
     lanes = Lanes(scoring, devices)

@@ -4,10 +4,14 @@ A network is converted once, together with what is done to its inputs and its lo
 kept in a cache on disk; from then on it is there in a second.
 """
 
+import errno
 import hashlib
 import mmap
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -76,16 +80,23 @@ class _FromPictures(nn.Module):
 
 def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: torch.dtype) -> OpenVinoNetwork:
     """The network of a checkpoint with that hash, from the cache or converted into it."""
-    options = {"INFERENCE_PRECISION_HINT": FORMATS[dtype], "PERFORMANCE_HINT": "THROUGHPUT"}
-    path = cache_folder() / f"{sha256[:16]}-{_key(config, options)}.blob"
-    try:
-        memory = _mapped(path)
+    # Several processes share a machine by the threads that each gives PyTorch.
+    threads = {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    options = {"INFERENCE_PRECISION_HINT": FORMATS[dtype], "PERFORMANCE_HINT": "THROUGHPUT", **threads}
+    name = f"{sha256[:16]}-{_key(config, options)}.blob"
+    # Not there, not to be read, damaged, or of something else: made again.
+    with suppress(OSError, RuntimeError, ValueError):
+        memory = _mapped(cache_folder() / name)
         return OpenVinoNetwork(core().import_model(_as_tensor(memory), "CPU", options), dtype, memory)
-    except FileNotFoundError:
-        pass
-    except (RuntimeError, ValueError):  # damaged, or of something else: made again
-        path.unlink(missing_ok=True)
     compiled = core().compile_model(converted(network, config, dtype), "CPU", options)
+    try:
+        _keep(compiled, cache_folder() / name)
+    except OSError as error:
+        _warn(f"converted networks cannot be kept ({error.strerror}: {error.filename}); every start converts them")
+    return OpenVinoNetwork(compiled, dtype)
+
+
+def _keep(compiled: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = compiled.export_model().getvalue()
     # Others may be converting the same network: each writes a file of its own, the last one stays.
@@ -94,7 +105,12 @@ def open_network(network: nn.Module, config: NetworkConfig, sha256: str, dtype: 
         file.write(_header(len(content)))
         file.write(content)
     own.replace(path)
-    return OpenVinoNetwork(compiled, dtype)
+
+
+@lru_cache
+def _warn(line: str) -> None:
+    """Said once, however many networks it is about."""
+    print(line, file=sys.stderr)
 
 
 def _mapped(path: Path) -> np.ndarray:
@@ -139,8 +155,11 @@ def _header(length: int) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where converted networks are: below XDG_CACHE_HOME, else ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dfdc-deepfake-detection"
+    """Where converted networks are: below XDG_CACHE_HOME, else ~/.cache. OSError if there is no home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dfdc-deepfake-detection"
+    except RuntimeError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such folder", "~/.cache") from error
 
 
 def _key(config: NetworkConfig, options: dict[str, str]) -> str:

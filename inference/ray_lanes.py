@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError, one_line
+from common.errors import KEPT, UserError, one_line
 from common.ray_cluster import RETRIES, begin_worker, connect
-from inference.lanes import KEPT
 from inference.scoring import Scorer, Scoring
 from inference.stream import Video, VideoScore
 

@@ -72,7 +72,12 @@ class RemoteResults(Results):
         if time.monotonic() - self.last >= BETWEEN_PIECES:
             self._store()
 
-    def finish(self, videos: Sequence[Video], about: Callable[[dict], Mapping[str, Any]]) -> Summary:
+    def finish(
+        self,
+        videos: Sequence[Video],
+        about: Callable[[dict], Mapping[str, Any]],
+        then: Callable[[], object] = lambda: None,
+    ) -> Summary:
         if not self._piece(self.number).is_file():  # another has finished, and removed it
             self._give_way()
         self._store(claim=True)
@@ -85,6 +90,7 @@ class RemoteResults(Results):
         else:
             self._errors_url.unlink()
         output.put(self.output)
+        then()
         if not summary.failures:  # the same run tries these again
             asked_at_once(Remote.unlink, [piece for piece in self.pieces.entries().values() if piece])
         summary.output, summary.errors_file = output, self._errors_url

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import KEPT, UserError
 from common.files import held, replacing
 from common.places import Remote, is_url
 from common.spreadsheets import as_text
@@ -64,7 +64,7 @@ class Results:
 
     def __enter__(self) -> "Results":
         for path in filter(None, (self.output, self.details)):
-            _check_writable(path)
+            check_writable(path)
         own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".retry", ".lock", ".errors.csv"))]
         if self.details and self.details.absolute() in [path.absolute() for path in own]:
             raise UserError(f"{self.details}: --details is the same file as the output or one beside it")
@@ -113,15 +113,24 @@ class Results:
             with self.partial.open("a") as file:
                 file.write(json.dumps({"stamp": stamp, **asdict(score)}) + "\n")
         except OSError as error:
-            reason = f"{error.strerror}; what is done is kept, the same command goes on from there"
+            reason = f"{error.strerror}; {KEPT}"
             raise OSError(error.errno, reason, str(self.partial)) from error
 
-    def finish(self, videos: Sequence[Video], about: Callable[[dict], Mapping[str, Any]]) -> Summary:
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to go on with, or to try again."""
+        return self.partial.exists()
+
+    def finish(
+        self,
+        videos: Sequence[Video],
+        about: Callable[[dict], Mapping[str, Any]],
+        then: Callable[[], object] = lambda: None,
+    ) -> Summary:
         """Write details (if asked for), errors and the CSV in the order of `videos`, each by rename, the CSV last.
 
-        What is needed to try failed videos again is kept.
-
-        Every record of the details ends with what is said `about` it.
+        Then `then` is called; interrupted in it, the run is not finished. What is needed to try failed videos again is
+        kept. Every record of the details ends with what is said `about` it.
         """
         summary = Summary(self.output, self._beside(".errors.csv"))
         with _details_writer(self.details) as write_details:
@@ -143,6 +152,7 @@ class Results:
             summary.errors_file.unlink(missing_ok=True)
         # repr keeps every digit of the label, so that reading the file gives the same number back.
         _write_csv(self.output, ("filename", "label"), ((name, repr(value)) for name, value in summary.labels.items()))
+        then()
         if summary.failures:
             self.partial.rename(self.retry)
         else:
@@ -213,7 +223,7 @@ def _target(path: str | Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Find out before hours of work, not after, that a result cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

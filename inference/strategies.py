@@ -63,8 +63,8 @@ def aggregated(strategy: Strategy, aggregate: str, groups: Mapping[Hashable, Seq
     Raises ValueError on no values.
     """
     if aggregate == POOLED or not groups:
-        return strategy([value for values in groups.values() for value in values])
-    return float({MEAN: np.mean, MAX: np.max}[aggregate]([strategy(values) for values in groups.values()]))
+        return strategy(np.array([value for values in groups.values() for value in values]))
+    return float({MEAN: np.mean, MAX: np.max}[aggregate]([strategy(np.array(values)) for values in groups.values()]))
 
 
 @dataclass(frozen=True)

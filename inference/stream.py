@@ -122,12 +122,17 @@ def score_videos(
     decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     detection = ThreadPoolExecutor(1, thread_name_prefix="detect")
     gathering = ThreadPoolExecutor(1, thread_name_prefix="gather")
+    from inference.devices import check_alive  # which imports torch
+
     try:
         groups = _groups(_detected(videos, read, views, workers, decoders, detection), ensemble)
         for group in _one_ahead(groups, gathering) if ensemble.grouped else groups:
             _classify_together(group, ensemble)
             for work in group:
-                yield _classify(work, ensemble, rule).score
+                score = _classify(work, ensemble, rule).score
+                if score.error:
+                    check_alive(ensemble.device)  # else every further video would fail
+                yield score
     finally:
         # An abandoned or interrupted stream must not go on decoding what nobody waits for.
         for threads in (decoders, detection, gathering):

@@ -106,6 +106,29 @@ def test_damaged_cache_is_made_again(networks, cache, damage):
 
 
 @needs_openvino
+@pytest.mark.parametrize("home", ["not a folder", "/proc"])
+def test_network_that_cannot_be_kept_is_used_all_the_same(networks, tmp_path, monkeypatch, capsys, home):
+    (tmp_path / "not a folder").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+    openvino_engine._warn.cache_clear()
+    opened = [open_network(networks[FRAME], FRAME, "a" * 64, torch.float32) for _ in range(2)]
+    assert np.abs(scores(opened[0], FRAME) - scores(networks[FRAME], FRAME)).max() < 1e-4
+    (line,) = capsys.readouterr().err.splitlines()  # not one for each network
+    assert line.startswith("converted networks cannot be kept (") and line.endswith("every start converts them")
+
+
+@needs_openvino
+def test_network_takes_no_more_threads_than_pytorch_has(networks):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        opened = open_network(networks[FRAME], FRAME, "a" * 64, torch.float32)
+    finally:
+        torch.set_num_threads(before)
+    assert len(opened.queue) == 1
+
+
+@needs_openvino
 def test_runs_at_the_same_time_share_the_cache(networks, cache):
     with ThreadPoolExecutor(3) as pool:
         opened = list(pool.map(lambda _: open_network(networks[FRAME], FRAME, "a" * 64, torch.float32), range(3)))
@@ -151,6 +174,18 @@ def test_small_networks_of_frames_keep_32_bits_unless_bfloat16_was_asked_for(net
     assert auto.format_of(auto.ready(frame, "a" * 64, 32, 1)) == "openvino fp32"
     assert auto.format_of(auto.ready(clip, "a" * 64, 32, 1)) == "openvino bf16"
     assert asked.format_of(asked.ready(frame, "a" * 64, 32, 1)) == "openvino bf16"
+
+
+def test_small_networks_of_frames_keep_32_bits_in_pytorch_too(networks, monkeypatch):
+    monkeypatch.setattr(engines, "native_bfloat16", lambda: True)
+    auto, asked = (choose_engine("torch", precision, CPU)[0] for precision in ("auto", "bf16"))
+    member = Member("m", networks[FRAME], FRAME)
+    expected = scores(networks[FRAME], FRAME)
+    for engine, name, same in ((auto, "torch fp32", True), (asked, "torch bf16", False)):
+        ready = engine.ready(member, "a" * 64, 32, 9)
+        ensemble = Ensemble([ready], CPU, engine.dtype)
+        found = ensemble.probabilities(sighted(pictures(FRAME), FRAME.input))[0]
+        assert engine.format_of(ready) == name and np.array_equal(found, expected) == same
 
 
 def test_choice_is_told_with_its_reason(monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from inference.devices import choose_devices
+from inference.devices import check_alive, choose_devices
 from predict_folder import predict_folder
 
 
@@ -151,6 +151,13 @@ def test_devices_of_two_kinds_are_refused(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     with pytest.raises(UserError, match="must be of one kind"):
         choose_devices("cpu,mps")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU that works")
+def test_device_of_which_all_that_is_asked_fails_ends_the_run_and_is_no_fault_of_the_videos():
+    check_alive(torch.device("cpu"))
+    with pytest.raises(UserError, match=r"cuda:1 has failed: .*; what is done is kept"):
+        check_alive(torch.device("cuda:1"))
 
 
 def test_one_device_may_still_be_missing():

@@ -253,6 +253,14 @@ def test_unfit_sample_submission_is_refused(run, tmp_path, content):
     assert code == 2 and "sample.csv" in err
 
 
+def test_scale_from_python_is_what_it_is_in_a_command(folder, weights, labels):
+    options = {"weights_dir": weights, "frames": 4, "say": lambda line: None}
+    assert predict_folder(folder, ["small"], detector_scale="auto", **options).labels == labels
+    for wrong in (0, -1, 9):
+        with pytest.raises(UserError, match=f"detector_scale: {wrong} is neither auto nor a factor up to 8"):
+            predict_folder(folder, ["small"], detector_scale=wrong, **options)
+
+
 def test_limit_takes_the_first_videos(run, tmp_path):
     run("--limit", "1")
     assert [name for name, _ in read_csv(tmp_path / "out.csv")[1:]] == ["004.mp4"]

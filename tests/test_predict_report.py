@@ -15,7 +15,7 @@ from tests.report_pages import page
 def predict(folder, weights):
     """Scores the three sample videos."""
     options = {"weights_dir": weights, "frames": 4, "say": lambda line: None}
-    return lambda *positional, **more: predict_folder(folder, ["small"], *positional, **options, **more)
+    return lambda *positional, **more: predict_folder(folder, ["small"], *positional, **{**options, **more})
 
 
 def test_report_shows_the_labels_of_the_run_with_pictures(predict, tmp_path):
@@ -43,6 +43,41 @@ def test_report_is_not_written_over_what_is_there(predict, folder, tmp_path):
             predict(tmp_path / "b.csv", **clash)
     with pytest.raises(UserError, match="one of the inputs"):
         predict(tmp_path / "b.csv", report=next(folder.rglob("004.mp4")), overwrite=True)
+
+
+def test_failed_video_is_tried_again_by_the_same_command_with_its_report(folder, weights, tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    content = next(folder.rglob("004.mp4")).read_bytes()
+    (videos / "a.mp4").write_bytes(b"")
+    (videos / "b.mp4").write_bytes(content)
+    options = {"weights_dir": weights, "frames": 4, "report": tmp_path / "a.html", "say": lambda line: None}
+    assert list(predict_folder(videos, ["small"], tmp_path / "a.csv", **options).failures) == ["a.mp4"]
+    (videos / "a.mp4").write_bytes(content)
+    assert not predict_folder(videos, ["small"], tmp_path / "a.csv", **options).failures
+    rows = page(tmp_path / "a.html").rows
+    assert rows["a.mp4"]["label"] == rows["b.mp4"]["label"]
+
+
+def test_interrupted_report_is_written_by_the_same_command(predict, tmp_path, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("reporting.build.write_report", interrupted)
+        predict(tmp_path / "a.csv", report=tmp_path / "a.html")
+    said = []
+    labels = predict(tmp_path / "a.csv", report=tmp_path / "a.html", say=said.append).labels
+    assert "continuing: 3 of 3 videos were scored before" in said and any("a.html" in line for line in said)
+    assert page(tmp_path / "a.html").rows.keys() == labels.keys()
+
+
+@pytest.mark.parametrize(("name", "reason"), [("/", "is a directory"), ("folder", "is a directory")])
+def test_report_that_cannot_be_written_is_refused_before_the_work(predict, tmp_path, name, reason):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=reason):
+        predict(tmp_path / "a.csv", report=tmp_path / name, overwrite=True)
+    assert not (tmp_path / "a.csv").exists()
 
 
 def test_calibrated_probabilities_go_to_details_and_report_never_to_the_submission(predict, tmp_path):

@@ -47,6 +47,11 @@ def test_mean_median_and_max():
     assert STRATEGIES["max"](pred) == pytest.approx(0.9)
 
 
+def test_strategies_of_ones_own_are_given_an_array():
+    rule = Rule(lambda p: p[p > 0.5].mean())
+    assert rule.network_label([0.2, 0.6, 0.8], [0, 0, 1], "frame") == pytest.approx(0.7)
+
+
 def test_no_faces_have_no_score():
     for strategy in STRATEGIES.values():
         with pytest.raises(ValueError, match="no probabilities"):

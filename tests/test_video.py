@@ -48,6 +48,15 @@ def test_frames_are_rgb_and_in_order(video):
     assert not frames.warnings
 
 
+def test_trimmed_video_is_whole(video, tmp_path):
+    """Trimmed without encoding again, an MP4 keeps the frames before the cut, and tells not to show them."""
+    ffmpeg("-ss", "0.7", "-i", video, "-t", "0.5", "-c", "copy", tmp_path / "trimmed.mp4")
+    frames = read_evenly(tmp_path / "trimmed.mp4", 4)
+    with VideoFile(tmp_path / "trimmed.mp4") as file:
+        assert 0 < file.announced == file.frame_count < len(decoded_by_opencv(video)) - 10
+    assert len(frames.images) == 4 and not frames.warnings
+
+
 FORMATS = {
     "b-frames.mp4": ("-c:v", "libx264", "-bf", "3", "-b_strategy", "0"),
     "no b-frames.mp4": ("-c:v", "libx264", "-bf", "0"),
