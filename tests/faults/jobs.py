@@ -14,8 +14,12 @@ import torch
 from demo.fresh_network import write_fresh_network
 from demo.sample_videos import make_sample_root
 from preprocessing import (
+    compress_videos,
     detect_original_faces,
+    extract_clips,
     extract_crops,
+    extract_images,
+    face_encodings,
     generate_diffs,
     generate_folds,
     generate_hulls,
@@ -24,10 +28,18 @@ from preprocessing import (
 from tests.training_runs import CONFIG, NAME, command, write_config
 
 # In the order in which one needs another's artifacts.
-STAGES = (detect_original_faces, extract_crops, generate_landmarks, generate_diffs, generate_folds, generate_hulls)
-READ_FROM_ROOT = {detect_original_faces: ("*/*.mp4",), extract_crops: ("*/*.mp4", "boxes/*.json")}
+STAGES = (
+    *(detect_original_faces, extract_crops, generate_landmarks, generate_diffs, generate_folds),
+    *(extract_clips, generate_hulls, face_encodings, compress_videos, extract_images),
+)
+READ_FROM_ROOT = {
+    extract_crops: ("*/*.mp4", "boxes/*.json"),
+    **dict.fromkeys((detect_original_faces, extract_clips, compress_videos, extract_images), ("*/*.mp4",)),
+}
+TABLES = ("folds.csv", "clips.csv", "sequences.csv")
 VIDEOS = ["004", "519", "fvkanshbie", "gtyoqwmdre", "hplzkcxiun"]
-SECONDS, WIDTH, HEIGHT, FRAMES = 0.9, 640, 360, 8
+# Long enough for a clip, of at least 30 frames.
+SECONDS, WIDTH, HEIGHT, FRAMES = 1.2, 640, 360, 8
 NETWORK = {"encoder": "mobilenetv3_small_050", "size": 64, "seed": 1}
 TRAINING = {**CONFIG, "batches_per_epoch": 24}
 
@@ -83,7 +95,7 @@ def _stage_job(stage: ModuleType, before: Path) -> Job:
         lambda folder: _digests(folder / "root", lambda path: "logs" not in path.parts),
         lambda folder: _found(folder / "root", *READ_FROM_ROOT.get(stage, ("crops/*",))),
         None if stage is generate_folds else told,
-        of_all_items=lambda name: name == "folds.csv",
+        of_all_items=lambda name: name in TABLES,
     )
 
 
