@@ -253,8 +253,9 @@ def test_unfit_sample_submission_is_refused(run, tmp_path, content):
     assert code == 2 and "sample.csv" in err
 
 
-def test_scale_from_python_is_what_it_is_in_a_command(folder, weights, labels):
+def test_scale_from_python_is_what_it_is_in_a_command(folder, weights):
     options = {"weights_dir": weights, "frames": 4, "say": lambda line: None}
+    labels = predict_folder(folder, ["small"], **options).labels
     assert predict_folder(folder, ["small"], detector_scale="auto", **options).labels == labels
     for wrong in (0, -1, 9):
         with pytest.raises(UserError, match=f"detector_scale: {wrong} is neither auto nor a factor up to 8"):
