@@ -176,7 +176,14 @@ def _models_line(checkpoints: Sequence[str], weights_dir: Path) -> tuple[str, in
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="plot_loss", description="Plot validation losses and choose the checkpoints to predict with.")
     add = parser.add_argument
-    add("--log-file", required=True, nargs="+", action="extend", metavar="F", help="output or metrics.csv of a run")
+    add(
+        "--log-file",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="F",
+        help="output, metrics.csv or log folder of a run",
+    )
     add("--fake-weight", type=float, default=FAKE_WEIGHT, metavar="X", help="weight of the fake videos' loss")
     add("--skip-epochs", type=int, default=SKIP_EPOCHS, metavar="N", help="choose after this epoch (the first is 0)")
     add("--choose", type=positive_int, default=CHOOSE, metavar="N", help="number of epochs to choose from each run")
@@ -187,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 <= options.fake_weight < math.inf:
         parser.error(f"argument --fake-weight: {options.fake_weight} is not a weight")
     files = [Path(name) for name in dict.fromkeys(options.log_file)]
+    files = [path / "metrics.csv" if path.is_dir() else path for path in files]
     # Plots lie beside the logs, so `logs/*` names them too.
     logs = [path for path in files if path.suffix.lower() not in PLOT_FORMATS] or files
     beside = logs[0].with_name("loss.png" if logs[0].name == "metrics.csv" else f"{logs[0].name}.png")

@@ -75,6 +75,8 @@ def predict_folder(
     and what is written, may be URLs, see `common.places`. Raises UserError with a one-line reason.
     """
     test_dir, output, details, report = (path and place(path) for path in (test_dir, output, details, report))
+    if "" in (details, report):
+        raise UserError("an empty name cannot be written to; give --details and --report the name of a file")
     if report and not is_url(report):
         check_writable(report)
     details = report.with_suffix(".jsonl") if report and not details else details

@@ -18,6 +18,7 @@ PAYS_FROM_PICTURES, PAYS_FROM_OPERATIONS = 25, 0.75e12
 # Networks of frames with fewer parameters are fast enough in 32 bits, and lose more in bfloat16: the labels of the one
 # in weights/embedded moved by up to 0.03.
 SMALL = 10_000_000
+NATIVELY = "which this CPU computes natively, small networks in fp32"
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,13 @@ def choose_engine(name: str, precision: str, device: torch.device) -> tuple[Engi
             raise UserError("--engine openvino: computes in fp32 or bf16, not fp16")
     if device.type != "cpu" or name == "torch" or precision == "fp16":
         if device.type == "cpu" and precision == "auto" and native_bfloat16():
-            return Engine(torch.bfloat16, small_exact=True), "PyTorch in bf16, which this CPU computes natively"
+            return Engine(torch.bfloat16, small_exact=True), f"PyTorch in bf16, {NATIVELY}"
         return Engine(dtype), f"PyTorch in {_name(dtype)}"
     if openvino_engine.core() is None:
         engine, why = choose_engine("torch", precision, device)
         return engine, f"{why} (OpenVINO, which is faster, is not installed)"
     if precision == "auto" and openvino_engine.has_bfloat16():
-        why = "OpenVINO in bf16, which this CPU computes natively"
+        why = f"OpenVINO in bf16, {NATIVELY}"
         return Engine(dtype, torch.bfloat16, name == "openvino"), why
     return Engine(dtype, dtype, name == "openvino"), f"OpenVINO in {_name(dtype)}"
 

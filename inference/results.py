@@ -2,7 +2,7 @@
 
 import csv
 import json
-import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -231,8 +231,10 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}: {error.filename})") from error
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is a directory or a device, not a file to write")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UserError(f"{path}: cannot be written (no permission in {path.parent})")
+    try:  # some disks take nothing, whatever their permissions say
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror} in {path.parent})") from error
 
 
 def stamp_of(video: Video) -> Stamp:

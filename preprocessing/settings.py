@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ MADE_FROM = "made from"  # among a stage's settings: those of the stage whose ar
 def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: argparse.Namespace) -> None:
     """Raise UserError if there are artifacts of other settings; with `--overwrite` remove them instead.
 
-    They are removed before anything is made: after an interruption none may be taken for a new one.
+    Those made from what the stage before had made with other settings are of no use any more, and removed in any case.
+    Both before anything is made: after an interruption none may be taken for a new one.
     """
     path = logs / f"{stage.name}.settings.json"
     before, now = _read(path), dict(stage.settings)
@@ -29,14 +31,16 @@ def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: arg
         now[MADE_FROM] = _read(logs / f"{stage.after}.settings.json")
     if not _agree(before, now):
         old = there(root, map(stage.artifact_of, stage.items))
-        if old and not options.overwrite:
-            as_before = _own(before) == _own(now)
-            what = f"what {stage.after} had made before" if as_before else _as_options(before)
-            raise UserError(f"{stage.name} was run with {what}; use the same, or --overwrite does all again")
-        if old and (options.limit or options.part != (1, 1)):
+        outdated = _own(before) == _own(now)
+        if old and not (options.overwrite or outdated):
             raise UserError(
-                f"{stage.name} was run with other settings: --overwrite has to do all, not --limit or --part"
+                f"{stage.name} was run with {_as_options(before)}; use the same, or --overwrite does all again"
             )
+        if old and (options.part != (1, 1) or (options.limit and not outdated)):
+            what = f"what {stage.after} had made before" if outdated else "other settings"
+            raise UserError(f"{stage.name} was run with {what}: all has to be done again, not --limit or --part alone")
+        if old and outdated:
+            print(f"{stage.name}: all is done again, since {stage.after} was run with other settings", file=sys.stderr)
         _remove(old, root.remote)
     # Several shares may start at once, and all write the same.
     path.write_bytes(json.dumps(now).encode() + b"\n")

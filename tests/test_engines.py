@@ -194,10 +194,13 @@ def test_choice_is_told_with_its_reason(monkeypatch):
     if core() is not None:
         engine, why = choose_engine("auto", "auto", CPU)
         assert (engine.dtype, engine.converted, engine.always) == (torch.float32, torch.bfloat16, False)
-        assert why == "OpenVINO in bf16, which this CPU computes natively"
+        assert why == "OpenVINO in bf16, which this CPU computes natively, small networks in fp32"
         assert choose_engine("auto", "fp32", CPU)[0].converted == torch.float32
         assert choose_engine("openvino", "auto", CPU)[0].always
-    assert choose_engine("torch", "auto", CPU)[1] == "PyTorch in bf16, which this CPU computes natively"
+    assert (
+        choose_engine("torch", "auto", CPU)[1]
+        == "PyTorch in bf16, which this CPU computes natively, small networks in fp32"
+    )
     assert choose_engine("torch", "fp32", CPU) == (Engine(torch.float32), "PyTorch in fp32")
     assert choose_engine("auto", "fp16", CPU)[0] == Engine(torch.float16)
     assert choose_engine("auto", "auto", torch.device("cuda"))[0] == Engine(torch.float16)

@@ -172,6 +172,12 @@ def test_metrics_file_is_named_after_its_folder(log):
     assert run.checkpoints == {1: "w/a_1"}
 
 
+def test_folder_of_a_run_stands_for_its_table(log, command):
+    path = log("epoch,fake_loss,real_loss\n0,0.5,0.25\n", "seed_5/metrics.csv")
+    assert command("--log-file", path.parent)[0] == 0
+    assert (path.parent / "loss.png").exists()
+
+
 def test_table_is_recognised_by_its_content_and_keeps_the_later_row(log):
     text = '\ufeff"real_loss","epoch","fake_loss"\r\n0.3,4,0.6\r\n0.2,3,0.5\r\n0.1,4,0.4\r\n'
     assert read_losses(log(text, "copied.txt")) == Run("copied.txt", [3, 4], [0.5, 0.4], [0.2, 0.1], {})

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -223,6 +224,14 @@ def test_finished_output_is_not_replaced_unasked(run, tmp_path):
     code, _, err = run()
     assert code == 2 and "--overwrite" in err
     assert (tmp_path / "out.csv").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no disk that takes nothing, not even from root")
+@pytest.mark.parametrize("option", ["--output", "--details", "--report"])
+def test_disk_that_takes_nothing_is_found_out_at_once(run, tmp_path, option):
+    code, out, err = run(option, "/proc/self/a.csv")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: /proc/self/a.csv: cannot be written (") and len(err.splitlines()) == 1
 
 
 def test_output_that_cannot_be_written_is_found_out_at_once(run, tmp_path):

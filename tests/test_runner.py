@@ -71,7 +71,7 @@ def test_artifacts_of_other_settings_are_gone_before_new_ones_are_made(halved):
 
 @pytest.mark.parametrize("share", [("--limit", "1"), ("--part", "1/2")])
 def test_part_of_the_work_does_not_change_the_settings_of_all(halved, share):
-    with pytest.raises(UserError, match="other settings: --overwrite has to do all, not --limit or --part"):
+    with pytest.raises(UserError, match="other settings: all has to be done again, not --limit or --part alone"):
         run(detect_original_faces, halved, "--overwrite", *share)
     assert len(list((halved / "boxes").iterdir())) == 3
     assert run(detect_original_faces, halved, "--detector-scale", "0.5") == 0
@@ -84,15 +84,19 @@ def test_settings_without_artifacts_bind_nobody(halved):
     assert list((halved / "boxes").iterdir())
 
 
-def test_steps_know_what_the_steps_before_were_run_with(root):
+def test_what_was_made_from_artifacts_of_other_settings_is_made_again(root, capsys):
     for stage in (detect_original_faces, extract_crops, generate_landmarks):
         assert run(stage, root) == 0
     assert run(detect_original_faces, root, "--detector-scale", "0.5", "--overwrite") == 0
-    with pytest.raises(UserError, match="extract_crops was run with what detect_original_faces had made before"):
-        run(extract_crops, root)
-    assert run(extract_crops, root, "--overwrite") == 0
-    with pytest.raises(UserError, match="generate_landmarks was run with what extract_crops had made before"):
-        run(generate_landmarks, root)
+    with pytest.raises(UserError, match="what detect_original_faces had made before: all has to be done again"):
+        run(extract_crops, root, "--part", "1/2")
+    for stage, after in ((extract_crops, "detect_original_faces"), (generate_landmarks, "extract_crops")):
+        name = stage.__name__.rpartition(".")[2]
+        capsys.readouterr()
+        assert run(stage, root) == 0
+        out, err = capsys.readouterr()
+        assert f"{name}: all is done again, since {after} was run with other settings" in err and "0 skipped" in out
+        assert run(stage, root) == 0 and "0 done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("at_work", "refused"), [("", "1/2"), (".2of2", "1/1"), (".2of3", "1/2"), (".1of2", "1/2")])

@@ -224,6 +224,9 @@ def test_log_of_another_run_is_not_written_over(train, tmp_path):
         train(*elsewhere, out="first")
     assert log.read_bytes() == before and not list((tmp_path / "other").glob("x_*"))
     assert train(*elsewhere, "--overwrite", out="first")[0] == 0
+    (tmp_path / "other" / f"{NAME}_last").rename(tmp_path / "first" / "weights" / f"{NAME}_last")
+    with pytest.raises(UserError, match="holds the log of another run"):  # not even to go on with one's own
+        train("--resume", "auto", "--from-zero", out="first")
 
 
 def test_restart_by_torchrun_does_not_begin_anew(train, tmp_path, monkeypatch):

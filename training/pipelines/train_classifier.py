@@ -130,7 +130,8 @@ def train(options: argparse.Namespace) -> int:
             trainer.stop = stop
             if group.is_main:
                 logs = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
-                _check_owner(logs, config, begun_before=resume == settings.last or options.overwrite)
+                if not options.overwrite:
+                    _check_owner(logs, config, settings, resume)
                 logs.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(logs / ".lock", f"another run keeps its log in {logs}"))
                 if options.overwrite:
@@ -163,12 +164,13 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
         path.unlink()
 
 
-def _check_owner(folder: Path, config, begun_before: bool) -> None:
-    """Refuse a folder of logs that is another network's, or another run's of this one that is not `begun_before`.
+def _check_owner(folder: Path, config, settings, resume: Path | None) -> None:
+    """Refuse a folder of logs that is another network's, or another run's of this one.
 
     The folder's name holds the encoder alone, as published.
     """
     from training.tools.config import NetworkConfig
+    from training.tools.journal import METRICS, read_rows
 
     try:
         owner = NetworkConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8")).title
@@ -176,7 +178,9 @@ def _check_owner(folder: Path, config, begun_before: bool) -> None:
         return
     if owner != config.title:
         raise UserError(f"{folder}: holds the log of {owner}; another --prefix or --logdir keeps {config.title} apart")
-    if not begun_before and (folder / "metrics.csv").exists():
+    logged = [Path(row["checkpoint"]) for row in read_rows(folder / METRICS) if row.get("checkpoint")]
+    elsewhere = [path for path in logged if path.exists() and not path.parent.samefile(settings.output_dir)]
+    if elsewhere or (logged and resume != settings.last):
         raise UserError(f"{folder}: holds the log of another run; another --prefix or --logdir, or --overwrite")
 
 

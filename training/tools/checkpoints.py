@@ -1,5 +1,6 @@
 """Checkpoint files: written whole or not at all, loaded strictly, never unpickled as code."""
 
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -199,6 +200,8 @@ def _refusal(error: Exception) -> str:
     code = re.search(r"(?:GLOBAL|global|class|function)\s+['`]?([\w.]+\.[\w.]+)", str(error))
     if "unsupported" in str(error).lower() and code:
         return f"refused, it carries code or objects beyond tensors and numbers ({code.group(1)})"
+    if isinstance(error, pickle.UnpicklingError):  # whose text is about PyTorch's options
+        return "is truncated or not a checkpoint"
     reason = shorten(one_line(error), 120, placeholder=" ...")
     return f"is truncated or not a checkpoint ({type(error).__name__}: {reason})"
 

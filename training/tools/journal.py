@@ -32,23 +32,26 @@ COLUMNS = (
 )
 FACE_COLUMNS = [field.name for field in fields(FaceCount)]
 GRID_CROPS = 16
+METRICS = "metrics.csv"
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The epochs of a metrics.csv, if it is there."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
 
 
 class Journal:
     """The records of one run, in one folder; what it has of epochs from `first_epoch` on is dropped."""
 
     def __init__(self, folder: Path, first_epoch: int):
-        self.path = folder / "metrics.csv"
-        self.rows = [row for row in self._read() if int(row["epoch"]) < first_epoch]
+        self.path = folder / METRICS
+        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < first_epoch]
         folder.mkdir(parents=True, exist_ok=True)
         self.board = _Board(folder, first_epoch)
         self.folder = folder
-
-    def _read(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
 
     def show_crops(self, pictures: torch.Tensor, epoch: int) -> None:
         """The first augmented crops of an epoch, (n, 3, h, w) in 0-1, as one picture."""
