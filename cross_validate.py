@@ -20,7 +20,7 @@ from common.errors import Parser, UserError, positive_int, run_command
 from common.files import held, replacing, sha256_of
 from common.memory import keep_freed_memory
 from common.places import only_local
-from common.threads import wait_without_spinning
+from common.threads import add_up_in_one_order, wait_without_spinning
 from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from predict_folder import predict_folder
 from preprocessing.data_root import Video, read_data_root
@@ -276,6 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, further = parse_arguments(argv)
     keep_freed_memory()
     wait_without_spinning()
+    add_up_in_one_order()
     return cross_validate(options, further)
 
 

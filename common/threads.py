@@ -27,3 +27,11 @@ def wait_without_spinning() -> None:
     Threads that wait by spinning take the cores from those that decode, detect or load crops.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def add_up_in_one_order() -> None:
+    """Have MKL give the same sums in every run on a machine; before torch is imported.
+
+    On Intel's CPUs they otherwise depend on where in memory the numbers lie, and the same training ends otherwise.
+    """
+    os.environ.setdefault("MKL_CBWR", "AUTO")

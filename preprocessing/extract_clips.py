@@ -174,7 +174,8 @@ class ClipWriter:
     """A Matroska file of intra-coded BGR frames of CLIP_SIDE; closed when the block ends."""
 
     def __init__(self, path: Path):
-        self.container = av.open(str(path), "w", format="matroska")
+        # Bit for bit the same for the same frames: no random number in the header.
+        self.container = av.open(str(path), "w", format="matroska", options={"fflags": "+bitexact"})
         self.stream = self.container.add_stream("mjpeg", rate=RATE)
         self.stream.width = self.stream.height = CLIP_SIDE
         self.stream.pix_fmt = "yuvj444p"

@@ -11,9 +11,11 @@ import pytest
 
 import predict_folder as command
 from common.errors import exit_on_user_error
+from common.threads import add_up_in_one_order
 from predict_folder import predict_folder
 from preprocessing import pipeline
 
+add_up_in_one_order()  # runs in this process shall be as those of the command
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

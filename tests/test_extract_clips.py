@@ -155,3 +155,12 @@ def test_video_whose_clips_cannot_be_kept_does_not_count_as_done(clipped, tmp_pa
     (root / "clips" / video).write_bytes(b"a file where the folder belongs")
     assert extract_clips.main(["--root-dir", str(root)]) == 0
     assert not (root / "sequences" / video).exists()
+
+
+def test_same_frames_make_the_same_bytes(tmp_path):
+    frames = [np.full((CLIP_SIDE, CLIP_SIDE, 3), level, np.uint8) for level in (0, 90, 200)]
+    for name in ("a.mkv", "b.mkv"):
+        with extract_clips.ClipWriter(tmp_path / name) as writer:
+            for frame in frames:
+                writer.write(frame)
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()

@@ -19,7 +19,7 @@ from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.files import held, replacing
 from common.memory import keep_freed_memory
 from common.places import only_local
-from common.threads import wait_without_spinning
+from common.threads import add_up_in_one_order, wait_without_spinning
 
 PUBLISHED_WORKERS = 6
 FIRST_ROWS = 10  # of a table; if none of their files is there, it is the table of something else
@@ -130,8 +130,7 @@ def train(options: argparse.Namespace) -> int:
             trainer.stop = stop
             if group.is_main:
                 logs = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
-                if not options.overwrite:
-                    _check_owner(logs, config, settings, resume)
+                _check_owner(logs, config, settings, resume, options.overwrite)
                 logs.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(logs / ".lock", f"another run keeps its log in {logs}"))
                 if options.overwrite:
@@ -164,8 +163,8 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
         path.unlink()
 
 
-def _check_owner(folder: Path, config, settings, resume: Path | None) -> None:
-    """Refuse a folder of logs that is another network's, or another run's of this one.
+def _check_owner(folder: Path, config, settings, resume: Path | None, overwrite: bool) -> None:
+    """Refuse a folder of logs that is another network's, or another run's of this one unless to `overwrite`.
 
     The folder's name holds the encoder alone, as published.
     """
@@ -180,7 +179,7 @@ def _check_owner(folder: Path, config, settings, resume: Path | None) -> None:
         raise UserError(f"{folder}: holds the log of {owner}; another --prefix or --logdir keeps {config.title} apart")
     logged = [Path(row["checkpoint"]) for row in read_rows(folder / METRICS) if row.get("checkpoint")]
     elsewhere = [path for path in logged if path.exists() and not path.parent.samefile(settings.output_dir)]
-    if elsewhere or (logged and resume != settings.last):
+    if not overwrite and (elsewhere or (logged and resume != settings.last)):
         raise UserError(f"{folder}: holds the log of another run; another --prefix or --logdir, or --overwrite")
 
 
@@ -336,6 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     keep_freed_memory()
     wait_without_spinning()  # on two cores a step took ten times as long
+    add_up_in_one_order()
     return train(options)
 
 
