@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from faces.detector import NO_FACES, Detections, FaceDetector
 from faces.video import Frames, VideoError, read_evenly
@@ -35,6 +36,7 @@ class Verdict:
     """An ensemble of two networks that gives every face the same probabilities."""
 
     names = ("a", "b")
+    device = torch.device("cpu")
     grouped = False
     members = tuple(SimpleNamespace(name=name, config=NetworkConfig()) for name in names)
 

@@ -139,7 +139,7 @@ def test_a_failing_video_spares_the_others_of_its_group(harm, reason, monkeypatc
 class Patient:
     """An ensemble for which no group is ever large enough."""
 
-    names, grouped = ("a",), True
+    names, grouped, device = ("a",), True, CPU
     members = (SimpleNamespace(name="a", config=NetworkConfig()),)
 
     def inputs(self, sightings):
