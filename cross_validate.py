@@ -24,6 +24,7 @@ from common.threads import add_up_in_one_order, wait_without_spinning
 from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from predict_folder import predict_folder
 from preprocessing.data_root import Video, read_data_root
+from training.options import LARGEST_COUNT, make_parser
 from training.pipelines import train_classifier
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
 
 
 def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) < train_classifier.LARGEST_COUNT):
+    if not (text.isdecimal() and int(text) < LARGEST_COUNT):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
@@ -122,7 +123,7 @@ def _prepare(options: argparse.Namespace, further: Sequence[str]) -> "pd.DataFra
     from training.datasets.folds import read_folds
 
     # Refused now, not after the settings are written.
-    train_classifier.make_parser().parse_args(["--config", "", "--data-dir", "", *further])
+    make_parser().parse_args(["--config", "", "--data-dir", "", *further])
     config = _config_of(options)
     table = always_trained_on(read_folds(options.folds_csv))
     settings = {

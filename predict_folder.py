@@ -5,32 +5,30 @@
 Without --models, the small network that comes along. From Python: `predict_folder("videos").labels`.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from common.errors import KEPT, Parser, UserError, one_line, positive_int, run_command
-from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits, add_limit_options
+from common.errors import KEPT, UserError, one_line, run_command
+from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits
 from common.memory import keep_freed_memory
 from common.places import Remote, is_url, place
-from common.ray_cluster import add_executor_options, check_executor
+from common.ray_cluster import check_executor
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
-from faces.detector import LARGEST_SCALE, scale_argument
+from faces.detector import LARGEST_SCALE
 from faces.torchcodec_video import DECODERS
 from inference import embedded
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
+from inference.options import DEFAULT_FRAMES, GRAPH_MODES, parse_arguments
 from inference.results import Results, Summary, check_writable, results_at, stamp_of
 from inference.strategies import AGGREGATES, AUTO, STRATEGIES
 from inference.stream import Video, VideoScore
 
-DEFAULT_FRAMES = 32
 MOST_NAMES_SHOWN = 5
-GRAPH_MODES = ("auto", "on", "off")
 
 
 def predict_folder(
@@ -127,6 +125,19 @@ def predict_folder(
         if report and report.exists() and not (overwrite or results.unfinished):
             raise UserError(f"{report}: exists already; --overwrite replaces it")
 
+        settings = {
+            "folder": str(test_dir if is_url(test_dir) else test_dir.resolve()),
+            "frames": frames,
+            "strategy": strategy,
+            "aggregate": aggregate,
+            "labels clipped by": clip_labels,
+            "detector scale": detector_scale or "auto",
+            **({} if decoder == "pyav" else {"decoder": decoder}),
+            # A run begun with fewer videos may go on with all of them, but not the other way round: it would end short.
+            **({"limit": limit} if limit else {}),
+        }
+        results.check(settings)
+
         # torch takes seconds to import: what can be refused without it has been refused by now.
         from inference.scoring import Scoring
 
@@ -161,19 +172,7 @@ def predict_folder(
             say(f"{why}; {how}")
             opening = opened(scoring(engine=chosen_engine), devices, say)
         scorer = stack.enter_context(opening)
-        done = results.begin(
-            {
-                "folder": str(test_dir if is_url(test_dir) else test_dir.resolve()),
-                "models": scorer.models,
-                "frames": frames,
-                "strategy": strategy,
-                "aggregate": aggregate,
-                "labels clipped by": clip_labels,
-                "detector scale": detector_scale or "auto",
-                "device": scorer.device,
-                **({} if decoder == "pyav" else {"decoder": decoder}),
-            }
-        )
+        done = results.begin({**settings, "models": scorer.models, "device": scorer.device})
         todo = [video for video in videos if stamp_of(video) not in done]
         if len(todo) < len(videos):
             say(f"continuing: {len(videos) - len(todo)} of {len(videos)} videos were scored before")
@@ -242,86 +241,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(one_line(name) for name in names[:MOST_NAMES_SHOWN]) + more
 
 
-def _margin(text: str) -> float:
-    """The value of `--clip-labels`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
-    return value
-
-
-def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = Parser(prog="predict_folder", description="Score a folder of videos: P(deepfake) for each, as a CSV file.")
-    add = parser.add_argument
-    add("--test-dir", required=True, metavar="DIR", help="folder of videos, subfolders included; or one video or image")
-    add(
-        "--models",
-        nargs="+",
-        default=(),
-        metavar="NAME",
-        help="checkpoints in --weights-dir, or paths (default: the small network that comes along)",
-    )
-    add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
-    add("--output", default="submission.csv", metavar="FILE", help="the CSV to write: filename,label")
-    add("--details", metavar="FILE", help="JSON lines to write: per video all faces, probabilities, times, warnings")
-    add("--report", metavar="FILE", help="an HTML page to write: every video, and why it has its label")
-    add(
-        "--calibration",
-        metavar="FILE",
-        help="of evaluate.py --calibrate: adds calibrated probabilities to --details or --report",
-    )
-    add("--sample-submission", metavar="FILE", help="CSV whose filename column gives the rows and their order")
-    add(
-        "--frames",
-        type=positive_int,
-        default=DEFAULT_FRAMES,
-        metavar="N",
-        help="frames to look at for single faces",
-    )
-    add("--strategy", choices=list(STRATEGIES), default="confident", help="from the faces' probabilities to a label")
-    add(
-        "--aggregate",
-        choices=list(AGGREGATES),
-        default=AUTO,
-        help="several people: all faces pooled, or each person's label and then the mean or the max of these"
-        " (auto: as published; frames pooled, clips mean, sequences max)",
-    )
-    add("--clip-labels", type=_margin, default=0.0, metavar="X", help="keep labels X away from 0 and 1")
-    add(
-        "--detector-scale",
-        type=scale_argument,
-        default="auto",
-        metavar="X",
-        help="detector input over frame size",
-    )
-    add("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N, mps; or several: cuda:0,cuda:1")
-    add("--engine", choices=["auto", "torch", "openvino"], default="auto", help="what computes the networks on a CPU")
-    add("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto", help="number format of the networks")
-    add(
-        "--batch-size",
-        type=positive_int,
-        metavar="N",
-        help="faces in one pass of a network (default: 1 on a CPU, else 32; of clips 2 and 8, of sequences 1 and 8)",
-    )
-    add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
-    add(
-        "--decoder",
-        choices=DECODERS,
-        default=DECODERS[0],
-        help="what decodes videos; torchcodec does it on the --device, on a GPU by NVDEC",
-    )
-    add("--cuda-graphs", choices=GRAPH_MODES, default="auto", help="on a GPU (auto: where they are faster)")
-    add_executor_options(parser)
-    add_limit_options(parser)
-    add("--limit", type=positive_int, metavar="N", help="only the first N videos")
-    add("--overwrite", action="store_true", help="replace an existing output")
-    add("--strict", action="store_true", help="exit with code 1 if a video could not be read")
-    return parser.parse_args(argv)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parse_arguments(argv))
     keep_freed_memory()
@@ -330,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = predict_folder(**options)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(KEPT) from error
+        raise type(error)(KEPT) from error
     print(summary)
     return int(strict and bool(summary.failures))
 

@@ -2,16 +2,22 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
+TERMINATED = 143  # or SIGTERM, which is what kill, systemd and Slurm send
 KEPT = "what is done is kept, the same command goes on from there"
 
 
 class UserError(Exception):
     """Something the user can put right. The message is one line: what is wrong, with which file, what to do."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: the command ends as with Ctrl-C."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -62,21 +68,31 @@ def exit_on_user_error(main: Callable[[], int]) -> NoReturn:
         print(f"error: {one_line(error)}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt as error:
-        print(f"interrupted{': ' if error.args else ''}{error}", file=sys.stderr)
-        code = INTERRUPTED
+        by_signal = isinstance(error, Terminated)
+        what, code = ("stopped by SIGTERM", TERMINATED) if by_signal else ("interrupted", INTERRUPTED)
+        print(f"{what}{': ' if error.args else ''}{error}", file=sys.stderr)
     sys.exit(code)
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """`exit_on_user_error` for a process of its own: prints any file name, and does not outlive an interruption."""
+    """`exit_on_user_error` for a process of its own: prints any file name, and does not outlive an interruption.
+
+    The first SIGTERM is an interruption, another one ends the process at once.
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         exit_on_user_error(main)
     except SystemExit as end:
-        if end.code == INTERRUPTED:
+        if end.code in (INTERRUPTED, TERMINATED):
             # Threads that are decoding would be waited for; nothing they could still do is wanted.
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            os._exit(end.code)
         raise
+
+
+def _terminate(*_) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated

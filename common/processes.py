@@ -31,7 +31,7 @@ def start_fork_server(preload: Sequence[str]) -> None:
 def signals_blocked() -> Iterator[None]:
     """What is started in the block does not hear SIGTERM and Ctrl-C before it has called `leave_signals_to_parent`.
 
-    Ctrl-C reaches this process when the block has ended: a worker that was told half of what to do would complain.
+    They reach this process when the block has ended: a worker that was told half of what to do would complain.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -39,17 +39,21 @@ def signals_blocked() -> Iterator[None]:
     resource_tracker.ensure_running()  # it would take the signals out of the mask again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     # The mask is this thread's alone: another one may be given the signal, and Python brings it here.
-    in_main = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
-    interruptions: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: interruptions.append(number)) if in_main else None
+    in_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)} if in_main else {}
+    came: list[int] = []
+    for number, handler in handlers.items():
+        if handler is not None:
+            signal.signal(number, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if interruptions:
-            signal.raise_signal(signal.SIGINT)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def leave_signals_to_parent() -> None:

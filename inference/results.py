@@ -94,6 +94,11 @@ class Results:
     def __exit__(self, *exc_info) -> None:
         self._open.close()
 
+    def check(self, settings: dict[str, Any]) -> None:
+        """Raise UserError if the partial file has other `settings`, unless `overwrite`; some of those of `begin` do."""
+        if self.partial.exists():
+            self._has(settings)
+
     def begin(self, settings: dict[str, Any]) -> set[Stamp]:
         """Open the partial file; returns the stamps of the videos already scored in it.
 

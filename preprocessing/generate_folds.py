@@ -72,6 +72,17 @@ def write_folds(rows: Sequence[Row], out: str | Path | Remote) -> None:
         writer.writerows(rows)
 
 
+def refuse_useless(folds: Sequence[int], root: DataRoot, options: argparse.Namespace) -> None:
+    """Raise UserError if a table of these `folds` leaves nothing to train on, or to validate on."""
+    if not folds and root.videos and not root.fakes and not options.with_unpaired:
+        raise UserError("no video is a fake of another, so there are no pairs; --with-unpaired takes real videos alone")
+    if len(folds) < 2 and not options.allow_empty:
+        what = f"all crops are in fold {folds[0]}, so training or validation" if folds else "no crops: the table"
+        raise UserError(
+            f"{what} would be empty; parts found: {', '.join(root.parts)}; add parts of other folds, or --allow-empty"
+        )
+
+
 def make_parser() -> Parser:
     parser = stage_parser("generate_folds", "Step 5: the table of training and validation crops.", parallel=False)
     add_crops_option(parser)
@@ -89,13 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = read_data_root(options.root_dir, options.crops_dir)
     rows = fold_rows(root, options.n_splits, options.seed, options.with_unpaired)
     folds = sorted({row[-1] for row in rows})
-    if not rows and root.videos and not root.fakes and not options.with_unpaired:
-        raise UserError("no video is a fake of another, so there are no pairs; --with-unpaired takes real videos alone")
-    if len(folds) < 2 and not options.allow_empty:
-        what = f"all crops are in fold {folds[0]}, so training or validation" if folds else "no crops: the table"
-        raise UserError(
-            f"{what} would be empty; parts found: {', '.join(root.parts)}; add parts of other folds, or --allow-empty"
-        )
+    refuse_useless(folds, root, options)
     write_folds(rows, options.out)
     fakes = sum(row[2] for row in rows)
     videos = {video.id for video in videos_of(root, options.with_unpaired)}

@@ -18,6 +18,7 @@ from preprocessing import (
     generate_folds,
     generate_landmarks,
 )
+from preprocessing.data_root import read_data_root
 
 STEPS: tuple[ModuleType, ...] = (
     detect_original_faces,
@@ -71,9 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(USAGE)
     root = arguments[0]
     options = split_options(arguments[1:])
-    # Every step's options are looked at before the first one spends hours.
+    # Every step's options, and what the last one would make of them, are looked at before the first one spends hours.
     for step, extra in zip(STEPS, options, strict=True):
-        step.make_parser().parse_args(["--root-dir", root, *extra])
+        parsed = step.make_parser().parse_args(["--root-dir", root, *extra])
+    data = read_data_root(root, parsed.crops_dir)
+    videos = generate_folds.videos_of(data, parsed.with_unpaired)
+    folds = sorted({generate_folds.fold_of(data.videos[video.source], parsed.n_splits) for video in videos})
+    generate_folds.refuse_useless(folds, data, parsed)
     shared = any(word.startswith("--part") for word in options[0])
     for number, (step, extra) in enumerate(zip(STEPS, options, strict=True), start=1):
         if shared and step is generate_folds:

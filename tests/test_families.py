@@ -18,7 +18,8 @@ from tests.conftest import read_csv
 from tests.training_runs import command
 from training.families import TwoClasses, check_options, family_of
 from training.history import read_losses
-from training.pipelines.train_classifier import main, make_parser
+from training.options import make_parser
+from training.pipelines.train_classifier import main
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import TrainConfig
 

@@ -105,16 +105,23 @@ def test_process_that_is_killed_is_named_and_the_same_command_goes_on(process, m
     assert len(summary.labels) == 12 and list(summary.failures) == ["empty.mp4"]
 
 
-@pytest.mark.parametrize("moment", ["start", "import", "work"])
-def test_interruption_of_all_processes_is_one_line_and_leaves_none(process, moment):
+ENDS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "stopped by SIGTERM")}
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("start", signal.SIGINT), ("import", signal.SIGTERM), ("work", signal.SIGINT), ("work", signal.SIGTERM)],
+)
+def test_interruption_of_all_processes_is_one_line_and_leaves_none(process, moment, number):
     if moment == "work":
         wait_for_a_score(process)
     while len(lanes_of(process)) < 2 or (moment == "import" and not all(map(has_torch, lanes_of(process)))):
         pass
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in err.decode() and "Traceback" not in err.decode()
+    code, what = ENDS[number]
+    assert process.returncode == code and "Traceback" not in err.decode()
+    assert f"{what}: what is done is kept, the same command goes on from there" in err.decode()
 
 
 def test_processes_end_with_a_killed_command(process):

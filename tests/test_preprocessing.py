@@ -306,6 +306,15 @@ def test_bad_value_is_found_before_the_first_step(root, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1 and not (root / "boxes").exists()
 
 
+def test_table_without_validation_is_refused_before_the_first_step(root, capsys):
+    for folder in root.glob("dfdc_train_part_*"):
+        if folder.name != "dfdc_train_part_0":
+            shutil.rmtree(folder)
+    with pytest.raises(UserError, match="all crops are in fold 0, .*--allow-empty"):
+        pipeline.main([str(root)])
+    assert capsys.readouterr().out == "" and not (root / "boxes").exists()
+
+
 def test_run_stops_at_the_first_failing_step(root, capsys):
     for path in root.rglob("*.mp4"):
         path.write_bytes(b"not a video")

@@ -62,9 +62,24 @@ def test_other_settings_do_not_continue_a_run(run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         interrupted_after(1, patch)
         run()
-    code, _, err = run(frames="5")
+    code, out, err = run(frames="5")
     assert code == 2 and "frames was 6, is 5" in err and "--overwrite" in err
+    assert out == ""  # before a network is loaded
     assert run("--overwrite", frames="5")[0] == 0
+
+
+def test_run_begun_with_a_limit_goes_on_without_but_not_the_other_way_round(run, labels, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        run()
+    code, _, err = run("--limit", "1")
+    assert code == 2 and "limit was None, is 1" in err
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        run("--limit", "2", "--overwrite")
+    code, out, _ = run()
+    assert code == 0 and "continuing: 1 of 3 videos" in out
+    assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
 
 
 def test_other_folder_does_not_continue_a_run(run, folder, tmp_path, monkeypatch):
