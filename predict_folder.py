@@ -24,7 +24,8 @@ from inference import embedded
 from inference.details import read_details
 from inference.inputs import find_videos, in_submission_order
 from inference.options import DEFAULT_FRAMES, GRAPH_MODES, parse_arguments
-from inference.results import Results, Summary, check_writable, results_at, stamp_of
+from inference.remote_results import results_at
+from inference.results import Results, Summary, check_writable, stamp_of
 from inference.strategies import AGGREGATES, AUTO, STRATEGIES
 from inference.stream import Video, VideoScore
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.places import TEMPORARY, Remote, asked_at_once
+from common.places import TEMPORARY, Remote, asked_at_once, is_url
 from inference.results import Results, Stamp, Summary
 from inference.stream import Video, VideoScore
 
@@ -117,3 +117,12 @@ class RemoteResults(Results):
     def _give_way(self) -> None:
         self.own = False
         raise UserError(f"{self.urls[0]}: another run has begun to write it; this one ends, the other goes on")
+
+
+def results_at(output: Path | Remote, details: Path | Remote | None, overwrite: bool) -> Results:
+    """The Results of a run; UserError if some are URLs and others are not."""
+    if not is_url(output) and not is_url(details):
+        return Results(output, details, overwrite)
+    if not is_url(output) or (details and not is_url(details)):
+        raise UserError("--output, --details and --report are all of them URLs, or none is")
+    return RemoteResults(output, details, overwrite)

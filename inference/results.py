@@ -11,7 +11,7 @@ from typing import Any
 
 from common.errors import KEPT, UserError
 from common.files import held, replacing
-from common.places import Remote, is_url
+from common.places import Remote
 from common.spreadsheets import as_text
 from inference.stream import Video, VideoScore
 
@@ -207,17 +207,6 @@ class Results:
                 f"{self.partial_name}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh"
             )
         return not changed
-
-
-def results_at(output: Path | Remote, details: Path | Remote | None, overwrite: bool) -> Results:
-    """The Results of a run; UserError if some are URLs and others are not."""
-    if not is_url(output) and not is_url(details):
-        return Results(output, details, overwrite)
-    if not is_url(output) or (details and not is_url(details)):
-        raise UserError("--output, --details and --report are all of them URLs, or none is")
-    from inference.remote_results import RemoteResults
-
-    return RemoteResults(output, details, overwrite)
 
 
 def _target(path: str | Path) -> Path:

@@ -12,7 +12,6 @@ from common.errors import one_line
 from common.limits import how_it_ended
 from common.memory import be_killed_first, keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
-from common.ray_cluster import connect
 
 Work = Callable[[Any], Any]
 
@@ -131,13 +130,3 @@ def _tell(pipe: connection.Connection, result: Any) -> None:
         raise
     except Exception as error:  # an exception may hold anything
         pipe.send(RuntimeError(f"{type(result).__name__}: {one_line(result)} ({type(error).__name__} in sending it)"))
-
-
-def choose_executor(name: str, ray_address: str | None) -> Executor:
-    """The executor `local`, or `ray` on the cluster at the address. Raises UserError if it cannot be had."""
-    if name == "local":
-        return run_locally
-    from preprocessing.ray_executor import run_on_ray
-
-    connect(ray_address)
-    return run_on_ray

@@ -21,10 +21,10 @@ from common.errors import Parser, UserError, one_line, positive_int
 from common.files import held, is_held
 from common.limits import Limits, add_limit_options, limited
 from common.places import TEMPORARY
-from common.ray_cluster import add_executor_options, check_executor
+from common.ray_cluster import add_executor_options, check_executor, connect
 from common.spreadsheets import as_text
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
-from preprocessing.executors import Executor, Work, WorkerDied, choose_executor, run_locally
+from preprocessing.executors import Executor, Work, WorkerDied, run_locally
 from preprocessing.remote_root import Job, make_work_in_copy, scratch_folder, stored_afterwards
 from preprocessing.settings import keep_apart, there
 
@@ -143,7 +143,7 @@ def _run_items(
     todo = [video for video in items if stage.artifact_of(video) not in done]
     # Long work first: nobody wants to wait for the one long video that began last.
     todo.sort(key=root.size_of, reverse=True)
-    executor = choose_executor(options.executor, options.ray_address) if todo else run_locally
+    executor = _executor(options.executor, options.ray_address) if todo else run_locally
     totals, failed = Counter(), 0
     errors, notes = (logs / f"{stage.name}{share}.{kind}.csv" for kind in ("errors", "notes"))
     with ExitStack() as stack:
@@ -171,6 +171,16 @@ def _run_items(
     )
     nothing_possible = bad > 0 and done + skipped == 0
     return int(nothing_possible or (options.strict and bad > 0))
+
+
+def _executor(name: str, ray_address: str | None) -> Executor:
+    """The executor `local`, or `ray` on the cluster at the address. Raises UserError if it cannot be had."""
+    if name == "local":
+        return run_locally
+    from preprocessing.ray_executor import run_on_ray
+
+    connect(ray_address)
+    return run_on_ray
 
 
 def _progress(

@@ -140,7 +140,7 @@ def test_without_permission_there_is_one_line(bucket, s3, monkeypatch):
 
 def test_fsspec_is_not_imported_for_paths(folder, repository, tmp_path):
     code = (
-        "import sys; from inference.inputs import find_videos; from inference.results import results_at;"
+        "import sys; from inference.inputs import find_videos; from inference.remote_results import results_at;"
         "from preprocessing.data_root import read_data_root; from pathlib import Path;"
         f"find_videos({str(folder)!r}); results_at(Path({str(tmp_path / 'a.csv')!r}), None, False).__enter__();"
         "sys.exit('fsspec' in sys.modules)"

@@ -310,7 +310,7 @@ def test_table_without_validation_is_refused_before_the_first_step(root, capsys)
     for folder in root.glob("dfdc_train_part_*"):
         if folder.name != "dfdc_train_part_0":
             shutil.rmtree(folder)
-    with pytest.raises(UserError, match="all crops are in fold 0, .*--allow-empty"):
+    with pytest.raises(UserError, match=r"all crops are in fold 0, .*--allow-empty"):
         pipeline.main([str(root)])
     assert capsys.readouterr().out == "" and not (root / "boxes").exists()
 

@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from common.places import Remote, place
 from inference import remote_results
-from inference.results import results_at
+from inference.remote_results import results_at
 from inference.stream import Video, VideoScore
 from tests.object_store import objects
 
