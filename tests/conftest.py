@@ -11,12 +11,23 @@ import pytest
 
 import predict_folder as command
 from common.errors import exit_on_user_error
-from common.threads import add_up_in_one_order
+from common.threads import add_up_in_one_order, wait_without_spinning
 from predict_folder import predict_folder
 from preprocessing import pipeline
 
-add_up_in_one_order()  # runs in this process shall be as those of the command
+# Runs in this process shall be as those of the command.
+add_up_in_one_order()
+wait_without_spinning()
 REPOSITORY = Path(__file__).resolve().parent.parent
+RAY = ("test_ray.py", "test_remote_preprocessing.py")  # two clusters at a time might be taken for each other
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Among the processes of pytest-xdist a file's tests stay together, as they share fixtures; so do Ray's."""
+    for item in items:
+        group = "ray" if item.path.name in RAY else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _shared_folder() -> Path:
