@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from common.errors import KEPT, UserError, one_line, run_command
+from common.errors import UserError, keeping_what_is_done, one_line, run_command
 from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits
 from common.memory import keep_freed_memory
 from common.places import Remote, is_url, place
@@ -247,10 +247,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     wait_without_spinning()
     strict = options.pop("strict")
-    try:
+    with keeping_what_is_done():
         summary = predict_folder(**options)
-    except KeyboardInterrupt as error:
-        raise type(error)(KEPT) from error
     print(summary)
     return int(strict and bool(summary.failures))
 

@@ -4,7 +4,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
@@ -18,6 +19,15 @@ class UserError(Exception):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come: the command ends as with Ctrl-C."""
+
+
+@contextmanager
+def keeping_what_is_done() -> Iterator[None]:
+    """An interruption of the block says that the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise type(error)(KEPT) from error
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):

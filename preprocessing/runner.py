@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common.errors import Parser, UserError, one_line, positive_int
+from common.errors import Parser, UserError, keeping_what_is_done, one_line, positive_int
 from common.files import held, is_held
 from common.limits import Limits, add_limit_options, limited
 from common.places import TEMPORARY
@@ -99,6 +99,7 @@ def _share(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+@keeping_what_is_done()
 def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     """Do a stage's items; returns the exit code: 1 if nothing could be done, or with `--strict` if anything failed.
 

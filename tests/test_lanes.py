@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_interruption_of_all_processes_is_one_line_and_leaves_none(process, mome
     if moment == "work":
         wait_for_a_score(process)
     while len(lanes_of(process)) < 2 or (moment == "import" and not all(map(has_torch, lanes_of(process)))):
-        pass
+        time.sleep(0.01)
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     code, what = ENDS[number]
@@ -126,7 +127,7 @@ def test_interruption_of_all_processes_is_one_line_and_leaves_none(process, mome
 
 def test_processes_end_with_a_killed_command(process):
     while len(lanes_of(process)) < 2:
-        pass
+        time.sleep(0.01)
     process.kill()
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -157,7 +158,7 @@ def test_killed_steps_are_finished_by_the_same_command(root, processed, reposito
     argv = [sys.executable, "-m", step.__name__, "--root-dir", str(root), "--workers", "2"]
     process = subprocess.Popen(argv, cwd=repository, start_new_session=True, stderr=subprocess.DEVNULL)
     while process.poll() is None and not any((root / folders[step]).glob("*")):
-        pass
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     # Leftovers of the worst moments: a half written file and a half filled folder under their temporary names.
@@ -166,6 +167,20 @@ def test_killed_steps_are_finished_by_the_same_command(root, processed, reposito
     made = {name: content for name, content in artifacts(root).items() if name.startswith(folders[step])}
     expected = {name: content for name, content in artifacts(processed).items() if name.startswith(folders[step])}
     assert made == expected
+
+
+@pytest.mark.parametrize(("number", "what"), [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGINT, "interrupted")])
+def test_interrupted_steps_say_that_the_same_command_goes_on(root, repository, number, what):
+    argv = [sys.executable, "-m", "preprocessing.pipeline", str(root), "--workers", "1"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(argv, cwd=repository, start_new_session=True, **pipes)
+    while process.poll() is None and not any((root / "boxes").glob("*.json")):
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "Traceback" not in err
+    assert err.splitlines()[-1] == f"{what}: what is done is kept, the same command goes on from there"
+    assert not list((root / "boxes").glob("*tmp*"))
 
 
 def test_broken_videos_are_named_and_the_rest_is_done(root, capsys):

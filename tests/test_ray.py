@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -78,7 +79,7 @@ def another_node(cluster, killed_when: Callable[[], bool]):
 
     def kill():
         while not killed_when():
-            pass
+            time.sleep(0.01)
         workers = descendants(raylet)
         cluster.remove_node(node, allow_graceful=False)
         for worker in workers:  # they would outlive their node for a moment, in which a short job is done
@@ -102,7 +103,7 @@ def make_waiting(doomed: str, begun: Path):
             begun.touch()
             signal.pause()
         while not begun.exists():
-            pass
+            time.sleep(0.01)
         return ray.get_runtime_context().get_node_id()
 
     return work
