@@ -58,6 +58,17 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def under_half(text: str) -> float:
+    """An argument by which a label keeps its distance from 0 and 1: from 0 to under 0.5."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
+    return value
+
+
 def one_line(text: object) -> str:
     """`text` with its line breaks shown as spaces, for messages that must stay on one line.
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from common.errors import Parser, positive_int
+from common.errors import Parser, positive_int, under_half
 from common.limits import add_limit_options
 from common.ray_cluster import add_executor_options
 from faces.detector import scale_argument
@@ -12,17 +12,6 @@ from inference.strategies import AGGREGATES, AUTO, STRATEGIES
 
 DEFAULT_FRAMES = 32
 GRAPH_MODES = ("auto", "on", "off")
-
-
-def _margin(text: str) -> float:
-    """The value of `--clip-labels`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
-    return value
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -61,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="several people: all faces pooled, or each person's label and then the mean or the max of these"
         " (auto: as published; frames pooled, clips mean, sequences max)",
     )
-    add("--clip-labels", type=_margin, default=0.0, metavar="X", help="keep labels X away from 0 and 1")
+    add("--clip-labels", type=under_half, default=0.0, metavar="X", help="keep labels X away from 0 and 1")
     add(
         "--detector-scale",
         type=scale_argument,

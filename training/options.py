@@ -2,7 +2,7 @@
 
 import argparse
 
-from common.errors import Parser, positive_int
+from common.errors import Parser, positive_int, under_half
 
 LARGEST_COUNT = 2**31
 
@@ -31,7 +31,7 @@ def make_parser() -> Parser:
     add("--distributed", action="store_true", help="insist on torchrun, which alone gives a process its rank")
     add("--local_rank", type=_count, default=0, metavar="N", help="GPU of this process where LOCAL_RANK is not set")
     add("--freeze-epochs", type=_count, default=0, metavar="N", help="epochs in which the encoder is left as it is")
-    add("--label-smoothing", type=_smoothing, default=0.01, metavar="X", help="labels are X and 1 - X")
+    add("--label-smoothing", type=under_half, default=0.01, metavar="X", help="labels are X and 1 - X")
     add("--padding-part", type=positive_int, default=3, metavar="N", help="above 3: cut the crops tighter")
     add("--opt-level", choices=["O0", "O1", "O2", "O3"], help="O0 fp32, O1 mixed (default: O1 on a GPU, O0 on a CPU)")
     add("--amp-backend", choices=["torch", "apex"], default="torch", help="whose mixed precision; O2 and O3 are apex's")
@@ -49,13 +49,3 @@ def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) < LARGEST_COUNT):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_COUNT - 1}")
     return int(text)
-
-
-def _smoothing(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
-    return value
