@@ -24,7 +24,7 @@ from common.threads import add_up_in_one_order, wait_without_spinning
 from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from predict_folder import predict_folder
 from preprocessing.data_root import Video, read_data_root
-from training.options import LARGEST_COUNT, make_parser
+from training.options import count, make_parser
 from training.pipelines import train_classifier
 
 if TYPE_CHECKING:
@@ -51,25 +51,19 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     add("--config", required=True, type=Path, metavar="FILE", help="the recipe, see configs/")
     add("--data-dir", required=True, type=Path, metavar="DIR", help="the data root, with videos and crops")
     add("--folds-csv", required=True, type=Path, metavar="FILE", help="the table of crops")
-    add("--folds", nargs="+", required=True, type=_count, metavar="N", help="folds to hold out, one after another")
-    add("--seeds", nargs="+", type=_count, default=[777], metavar="N", help="seeds to train from, each with each fold")
+    add("--folds", nargs="+", required=True, type=count, metavar="N", help="folds to hold out, one after another")
+    add("--seeds", nargs="+", type=count, default=[777], metavar="N", help="seeds to train from, each with each fold")
     add("--average", action="store_true", help="of each fold, also the network that is the mean of all its seeds'")
     add("--out", required=True, type=Path, metavar="DIR", help="where everything goes")
     add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, a package, or a file")
     add("--epochs", type=positive_int, metavar="N", help="instead of the config's; its max_iter changes along")
     add("--gpu", default="0", metavar="N", help="number of the GPU, or cpu; without a GPU it is the CPU")
-    add("--workers", type=_count, metavar="N", help="processes that prepare crops")
+    add("--workers", type=count, metavar="N", help="processes that prepare crops")
     options, further = parser.parse_known_args(argv)
     if own := [flag for flag in further if flag.partition("=")[0] in OWN_OPTIONS]:
         parser.error(f"{own[0]} is decided here, for each run")
     options.folds, options.seeds = (list(dict.fromkeys(numbers)) for numbers in (options.folds, options.seeds))
     return options, further
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) < LARGEST_COUNT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
 
 
 def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> int:
