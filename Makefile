@@ -118,7 +118,7 @@ gpu-check: BENCH_OPTIONS = --only gpu --rounds 1 --minutes 8
 gpu-check: bench
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 FUZZ_SOURCE ?=
 FUZZ_OPTIONS ?=

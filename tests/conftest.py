@@ -19,15 +19,6 @@ from preprocessing import pipeline
 add_up_in_one_order()
 wait_without_spinning()
 REPOSITORY = Path(__file__).resolve().parent.parent
-RAY = ("test_ray.py", "test_remote_preprocessing.py")  # two clusters at a time might be taken for each other
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Among the processes of pytest-xdist a file's tests stay together, as they share fixtures; so do Ray's."""
-    for item in items:
-        group = "ray" if item.path.name in RAY else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _shared_folder() -> Path:

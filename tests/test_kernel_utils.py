@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ from kernel_utils import FaceExtractor, VideoReader, confident_strategy, predict
 from tests.sightings import sighted
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import NetworkConfig
+
+CPU_AVX512_SKX = 256  # in OpenCV's numbers
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +129,12 @@ def test_every_golden_face_is_reproduced(samples, golden):
             kernel_utils.put_to_center(kernel_utils.isotropically_resize_image(face, 380), 380) for _, face, _ in faces
         ]
         means = np.array([image.mean() for image in inputs])
-        assert np.abs(means - [face["input_mean"] for face in expected]).max() < 0.5
-        hashes = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in inputs]
-        assert np.mean([a == face["input_sha256_16"] for a, face in zip(hashes, expected, strict=True)]) >= 0.9
+        differences = np.abs(means - [face["input_mean"] for face in expected])
+        assert np.quantile(differences, 0.9) <= 0.0005 and differences.max() < 0.5  # they are told to three digits
+        # OpenCV shrinks pictures by Intel's IPP, which rounds a few pixels otherwise on CPUs without AVX-512.
+        if cv2.checkHardwareSupport(CPU_AVX512_SKX):
+            hashes = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in inputs]
+            assert np.mean([a == face["input_sha256_16"] for a, face in zip(hashes, expected, strict=True)]) >= 0.9
 
 
 def row_of(network, crops):

@@ -10,6 +10,7 @@ from preprocessing import (
     build_data_root,
     check,
     compress_videos,
+    detect_original_faces,
     extract_clips,
     extract_images,
     generate_folds,
@@ -91,7 +92,7 @@ def test_still_that_is_none_is_named(root, tmp_path):
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text('{"a.jpg": {"label": "REAL"}}')
     (folder / "a.jpg").write_bytes(b"no picture")
-    pipeline.main([str(tmp_path / "root"), "--workers", "1"])
+    detect_original_faces.main(["--root-dir", str(tmp_path / "root"), "--workers", "1"])
     assert read_errors(tmp_path / "root", "detect_original_faces") == {"a": "no frame of it can be decoded"}
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import imageio_ffmpeg
 
 from common.errors import Parser, UserError, positive_int, run_command
-from common.ffmpeg import ffmpeg_executable
 from common.files import replacing
 from tests.hostile.mutations import BYTE_MUTATIONS, absurd_picture_size
 
@@ -62,7 +62,8 @@ class Making:
 
 def _ffmpeg(*arguments: object) -> None:
     *before, output = map(str, arguments)
-    command = [ffmpeg_executable(), "-nostdin", "-v", "error", "-y", "-threads", "1", *before]
+    # Not the system's, which may be older than some of the options.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", "-threads", "1", *before]
     command += ["-fflags", "+bitexact", output]  # else Matroska draws random numbers
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
