@@ -118,7 +118,7 @@ gpu-check: BENCH_OPTIONS = --only gpu --rounds 1 --minutes 8
 gpu-check: bench
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 FUZZ_SOURCE ?=
 FUZZ_OPTIONS ?=
