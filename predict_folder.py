@@ -231,7 +231,8 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
     if missing:
         beside = ("SHA256SUMS", "README.md")
         there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file() and path.name not in beside)
-        raise UserError(f"no such model: {_some(missing)}; there: {_some(there) or 'none; the README says where from'}")
+        found = f"there: {_some(there) or 'none'}; ./download_weights.sh fetches the released ones"
+        raise UserError(f"no such model: {_some(missing)}; {found}")
     if len({path.name for path in paths}) < len(paths):
         raise UserError("--models: a name is given twice")
     return paths

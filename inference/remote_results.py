@@ -30,7 +30,7 @@ class RemoteResults(Results):
         folder = Path(self.temporary.name)
         (folder / "details").mkdir()
         super().__init__(folder / "submission.csv", details and folder / "details" / "details.jsonl", overwrite)
-        self.pieces = self.partial_name = Remote(f"{output}.partial")
+        self.pieces, self.name = Remote(f"{output}.partial"), output
         self.stored, self.number, self.own, self.last = 0, 0, False, 0.0
 
     def __enter__(self) -> "RemoteResults":

@@ -59,7 +59,7 @@ class Results:
         self.details = None if details is None else _target(details)
         self.overwrite = overwrite
         self.partial = self._beside(".partial")
-        self.partial_name: object = self.partial
+        self.name: object = self.output
         self.retry = self._beside(".retry")
 
     def __enter__(self) -> "Results":
@@ -203,9 +203,7 @@ class Results:
         except (ValueError, KeyError, TypeError, AttributeError):
             changed = ["it is damaged"]
         if changed and not self.overwrite:
-            raise UserError(
-                f"{self.partial_name}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh"
-            )
+            raise UserError(f"{self.name}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh")
         return not changed
 
 

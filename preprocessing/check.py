@@ -62,7 +62,7 @@ def survey(root: DataRoot, workers: int, limits: Limits) -> Iterator[str]:
     yield f"videos        {len(root.videos)} usable: {len(reals)} real, {len(fakes)} fake"
     yield f"balance       {len(fakes) / max(len(reals), 1):.1f} fakes for each real video"
     yield f"pairs         {len(paired)} real videos have fakes, {len(reals) - len(paired)} have none"
-    alone = "; training needs parts of several folds, step 5 will refuse" if len(folds) == 1 else ""
+    alone = "; training needs parts of several folds, preprocess_data.sh wants --allow-empty" if len(folds) == 1 else ""
     yield f"folds         {_tally(folds, lambda fold: f'fold {fold}')} (of {N_SPLITS}){alone}"
     yield f"resolutions   {_tally(Counter((x.width, x.height) for x in looks.values()), lambda s: f'{s[0]}x{s[1]}')}"
     if looks:

@@ -5,6 +5,7 @@
 An option goes to every step that knows it. The first step that fails ends the run; the same command goes on from there.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -19,6 +20,7 @@ from preprocessing import (
     generate_landmarks,
 )
 from preprocessing.data_root import read_data_root
+from preprocessing.runner import first_sources
 
 STEPS: tuple[ModuleType, ...] = (
     detect_original_faces,
@@ -63,6 +65,17 @@ def split_options(arguments: Sequence[str]) -> list[list[str]]:
     return [[word for group in groups if group[0].partition("=")[0] in flags for word in group] for flags in known]
 
 
+def _refuse_useless(root: str, limit: int | None, last: argparse.Namespace) -> None:
+    """Raise UserError if the last step would refuse its table: of the whole root, or of its first `limit` originals."""
+    data = read_data_root(root, last.crops_dir)
+    videos = generate_folds.videos_of(data, last.with_unpaired)
+    fold_of = {video.source: generate_folds.fold_of(data.videos[video.source], last.n_splits) for video in videos}
+    generate_folds.refuse_useless(sorted(set(fold_of.values())), data, last)
+    chosen = {fold_of[source] for source in first_sources(data.videos.values(), limit) if source in fold_of}
+    if limit and len(chosen) < 2 and not last.allow_empty:
+        raise UserError(f"--limit {limit}: leaves nothing to train on, or to validate on; raise it, or --allow-empty")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(arguments):
@@ -73,13 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = arguments[0]
     options = split_options(arguments[1:])
     # Every step's options, and what the last one would make of them, are looked at before the first one spends hours.
-    for step, extra in zip(STEPS, options, strict=True):
-        parsed = step.make_parser().parse_args(["--root-dir", root, *extra])
-    data = read_data_root(root, parsed.crops_dir)
-    videos = generate_folds.videos_of(data, parsed.with_unpaired)
-    folds = sorted({generate_folds.fold_of(data.videos[video.source], parsed.n_splits) for video in videos})
-    generate_folds.refuse_useless(folds, data, parsed)
+    parsed = [
+        step.make_parser().parse_args(["--root-dir", root, *extra]) for step, extra in zip(STEPS, options, strict=True)
+    ]
     shared = any(word.startswith("--part") for word in options[0])
+    _refuse_useless(root, None if shared else parsed[0].limit, parsed[-1])
     for number, (step, extra) in enumerate(zip(STEPS, options, strict=True), start=1):
         if shared and step is generate_folds:
             print(f"== step {number} waits for the other shares; when all are done, the command without --part does it")

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,8 +109,7 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     check_executor(options.executor, options.ray_address)
     index, count = options.part
     share = "" if count == 1 else f".{index}of{count}"
-    sources = dict.fromkeys(v.source for v in root.videos.values() if share_of(v, count) == index)
-    chosen = set(islice(sources, options.limit))  # the same in every stage
+    chosen = first_sources((v for v in root.videos.values() if share_of(v, count) == index), options.limit)
     items = [video for video in stage.items if video.source in chosen]
     if root.remote:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
@@ -125,6 +124,11 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
         if any(is_held(other) for other in {*logs.glob(f"{stage.name}.*lock")} - alike):
             raise UserError(refusal)
         return _run_items(stage, root, items, logs, share, options)
+
+
+def first_sources(videos: Iterable[Video], limit: int | None) -> set[str]:
+    """Ids of the first `limit` originals among the videos, or of all; the same in every stage."""
+    return set(islice(dict.fromkeys(video.source for video in videos), limit))
 
 
 def share_of(video: Video, count: int) -> int:

@@ -330,6 +330,12 @@ def test_table_without_validation_is_refused_before_the_first_step(root, capsys)
     assert capsys.readouterr().out == "" and not (root / "boxes").exists()
 
 
+def test_limit_that_leaves_one_fold_is_refused_before_the_first_step(root, capsys):
+    with pytest.raises(UserError, match="--limit 1: leaves nothing to train on"):
+        pipeline.main([str(root), "--limit", "1"])
+    assert capsys.readouterr().out == "" and not (root / "boxes").exists()
+
+
 def test_run_stops_at_the_first_failing_step(root, capsys):
     for path in root.rglob("*.mp4"):
         path.write_bytes(b"not a video")

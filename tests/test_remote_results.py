@@ -120,7 +120,7 @@ def test_other_settings_are_refused_and_do_not_disturb_the_run(bucket, at_once):
         run.begin(SETTINGS)
         add(run, "a")
         with (
-            pytest.raises(UserError, match=rf"{bucket}/o\.csv\.partial: cannot be continued \(folder was f, is g\)"),
+            pytest.raises(UserError, match=rf"{bucket}/o\.csv: cannot be continued \(folder was f, is g\)"),
             results(bucket) as other,
         ):
             other.begin({"folder": "g"})
