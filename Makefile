@@ -39,7 +39,7 @@ $(INSTALLED): requirements.txt requirements-nodeps.txt requirements-dev.txt pypr
 	@touch $@
 
 demo: setup
-	$(BIN)/python -m demo.sample_videos $(DEMO)/videos --seconds 4 --width 960 --height 540
+	$(BIN)/python -m demo.sample_videos $(DEMO)/videos --seconds 3 --width 800 --height 450
 	$(BIN)/python predict_folder.py --test-dir $(DEMO)/videos --output $(DEMO)/submission.csv \
 		--details $(DEMO)/details.jsonl --report $(DEMO)/report.html --overwrite
 	@echo
