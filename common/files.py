@@ -1,5 +1,6 @@
 """Files that appear complete or not at all."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.errors import UserError
+
+# A full disk, a used-up quota, a file as large as the limit on files allows (`ulimit -f`).
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -26,6 +30,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:  # writing, unlike opening, does not say to which file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

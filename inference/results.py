@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -106,10 +107,11 @@ class Results:
         """
         if self.partial.exists() and self._has(settings):
             self._drop_torn_line()
+            self._begun_with(settings)
             # What failed is tried again: a file may have been unreadable for a moment.
             return {tuple(record["stamp"]) for _, record in self._records() if record["error"] is None}
         with replacing(self.partial) as temporary:
-            temporary.write_text(json.dumps({"settings": settings}) + "\n")
+            temporary.write_text(_head(settings))
         return set()
 
     def append(self, stamp: Stamp, score: VideoScore) -> None:
@@ -192,6 +194,15 @@ class Results:
             whole = sum(len(line) for line in file if line.endswith(b"\n"))
             file.truncate(whole)
 
+    def _begun_with(self, settings: dict[str, Any]) -> None:
+        """Have the partial file say `settings`: what went on without a `limit` must not end at one the next time."""
+        with self.partial.open("rb") as file:
+            if file.readline() == (head := _head(settings).encode()):
+                return
+            with replacing(self.partial) as temporary, temporary.open("wb") as anew:
+                anew.write(head)
+                shutil.copyfileobj(file, anew)
+
     def _has(self, settings: dict[str, Any]) -> bool:
         """Whether the partial file was begun with these settings; UserError if not, unless it may be overwritten."""
         try:
@@ -205,6 +216,11 @@ class Results:
         if changed and not self.overwrite:
             raise UserError(f"{self.name}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh")
         return not changed
+
+
+def _head(settings: dict[str, Any]) -> str:
+    """The first line of a partial file."""
+    return json.dumps({"settings": settings}) + "\n"
 
 
 def _target(path: str | Path) -> Path:

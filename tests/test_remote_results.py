@@ -145,6 +145,19 @@ def test_overwriting_begins_anew_and_can_itself_be_gone_on_with(bucket):
     assert table(bucket)[1:] == [["a", "0.75"], ["b", "0.75"], ["c", "0.75"]]
 
 
+def test_run_that_went_on_without_a_limit_keeps_none(bucket):
+    limited = {**SETTINGS, "limit": 2}
+    for settings, name in ((limited, "a"), (SETTINGS, "b")):
+        with pytest.raises(KeyboardInterrupt), results(bucket) as run:
+            run.begin(settings)
+            add(run, name)
+            raise KeyboardInterrupt
+    with pytest.raises(UserError, match="limit was None, is 2"), results(bucket) as run:
+        run.check(limited)
+    with results(bucket) as run:
+        assert run.begin(SETTINGS) == {("a", 1, 1), ("b", 1, 1)}
+
+
 def test_bucket_that_is_not_there_is_noticed_at_once(bucket):
     with pytest.raises(UserError, match=r"s3://no-such-bucket/o\.csv\.partial: The specified bucket does not exist"):
         results("s3://no-such-bucket").__enter__()

@@ -77,8 +77,13 @@ def test_run_begun_with_a_limit_goes_on_without_but_not_the_other_way_round(run,
     with monkeypatch.context() as patch:
         interrupted_after(1, patch)
         run("--limit", "2", "--overwrite")
+    with monkeypatch.context() as patch:
+        interrupted_after(2, patch)
+        assert "continuing: 1 of 3 videos" in run()[1]
+    code, _, err = run("--limit", "2")
+    assert code == 2 and "limit was None, is 2" in err
     code, out, _ = run()
-    assert code == 0 and "continuing: 1 of 3 videos" in out
+    assert code == 0 and "continuing: 2 of 3 videos" in out
     assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == labels
 
 
