@@ -1,166 +1,29 @@
 """Downloading checkpoints: resumed, verified, and under their final name only when they are sound."""
 
-import gzip
 import hashlib
-import os
-import re
 import socket
-import subprocess
-import sys
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from filelock import FileLock
 
 from common.errors import UserError
 from inference import download_weights as module
-from training.tools.checkpoints import save_checkpoint
-from training.tools.config import NetworkConfig
-from training.zoo.classifiers import create_network
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-ENCODER = "test_efficientnet"
-OTHER_ENCODER = "test_resnet"
+from tests.downloads.server import (
+    announce,
+    compressed_if_accepted,
+    cut_off_after,
+    first_bytes_of_the_rest,
+    ranges,
+    serve,
+    start_of,
+    unavailable,
+    without,
+    wrong_range,
+)
 
 download = partial(module.download_weights, pause_s=0)
-
-
-# --- a server that can misbehave ---
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers with the next entry of the server's script, and decently when there is none."""
-
-    cut_after = None
-    announced = None
-
-    def do_GET(self):
-        name = self.requestline.split()[1].removeprefix("/")  # self.path hides a doubled slash
-        self.server.asked.append((name, self.headers["Range"]))
-        answer = self.server.script.pop(0) if self.server.script else serve
-        answer(self, self.server.files.get(name))
-
-    def send(self, status, body, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if self.announced is None else self.announced))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body[: self.cut_after])
-
-    def log_message(self, *_):
-        pass
-
-
-def serve(handler, content):
-    """What a decent server does: 404, ranges, If-Range, 416, ETag."""
-    if content is None:
-        return handler.send(404, b"nothing here")
-    size, etag = len(content), f'"{hashlib.sha256(content).hexdigest()[:8]}"'
-    wanted = handler.headers["Range"]
-    if not wanted or handler.headers.get("If-Range", etag) != etag:
-        return handler.send(200, content, ETag=etag)
-    start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-    if start >= size:
-        return handler.send(416, b"", Content_Range=f"bytes */{size}")
-    return handler.send(206, content[start:], Content_Range=f"bytes {start}-{size - 1}/{size}", ETag=etag)
-
-
-def cut_off_after(size):
-    def answer(handler, content):
-        handler.cut_after = size
-        serve(handler, content)
-
-    return answer
-
-
-def announce(size):
-    def answer(handler, content):
-        handler.announced = size
-        serve(handler, content)
-
-    return answer
-
-
-def without(header):
-    """A server that does not know one of the request's headers."""
-
-    def answer(handler, content):
-        del handler.headers[header]
-        serve(handler, content)
-
-    return answer
-
-
-def wrong_range(handler, content):
-    handler.send(206, content[10:], Content_Range=f"bytes 10-{len(content) - 1}/{len(content)}")
-
-
-def first_bytes_of_the_rest(handler, content):
-    start = start_of(handler.headers["Range"])
-    body = content[start : start + 50_000]
-    handler.send(206, body, Content_Range=f"bytes {start}-{start + len(body) - 1}/{len(content)}")
-
-
-def compressed_if_accepted(handler, content):
-    if "gzip" in handler.headers["Accept-Encoding"]:
-        return handler.send(200, gzip.compress(content), Content_Encoding="gzip")
-    return serve(handler, content)
-
-
-def unavailable(handler, _):
-    handler.send(503, b"")
-
-
-class Server(ThreadingHTTPServer):
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.script, self.asked = {}, [], []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, *_):
-        """Clients may hang up; that is no news here."""
-
-
-@pytest.fixture
-def server():
-    with Server() as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-# --- checkpoints and what is left of them in the folder ---
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """The bytes of checkpoints: two sound ones of several chunks, and one whose weights are another network's."""
-    folder = tmp_path_factory.mktemp("saved")
-    config = NetworkConfig(encoder=ENCODER, size=64)
-    for name, encoder in {"sound": ENCODER, "another": ENCODER, "misfit": OTHER_ENCODER}.items():
-        save_checkpoint(folder / name, create_network("DeepFakeClassifier", encoder), config)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture
-def sound(saved):
-    return saved["sound"]
-
-
-@pytest.fixture
-def weights(tmp_path):
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    return folder
 
 
 def sha256(content):
@@ -173,14 +36,6 @@ def listed(weights):
 
 def names_in(weights):
     return {path.name for path in weights.iterdir()} - {".download.lock"}
-
-
-def ranges(server):
-    return [wanted for _, wanted in server.asked]
-
-
-def start_of(wanted):
-    return int(wanted.removeprefix("bytes=").removesuffix("-"))
 
 
 # --- what is there stays, what is missing comes ---
@@ -350,7 +205,7 @@ def flipped(content):
     [
         (lambda saved: bytes(len(saved["sound"])), "is truncated or not a checkpoint"),
         (lambda saved: flipped(saved["sound"]), "is damaged"),
-        (lambda saved: saved["misfit"], f"does not fit DeepFakeClassifier with {ENCODER}"),
+        (lambda saved: saved["misfit"], "does not fit DeepFakeClassifier with test_efficientnet"),
         (lambda _: b"<html>please log in</html>", "is truncated or not a checkpoint"),
     ],
     ids=["zeros", "flipped byte", "weights of another network", "log-in page"],
@@ -463,135 +318,3 @@ def test_list_of_sums_that_cannot_be_read_is_refused_with_its_line(server, weigh
     (weights / "SHA256SUMS").write_text(f"{'0' * 64}  one\nsomething else\n")
     with pytest.raises(UserError, match=r"SHA256SUMS: line 2 is not '<sha256>  <name>'"):
         download(["one"], weights, server.url)
-
-
-# --- what opens a server is not shown ---
-
-SECRET_URLS = {
-    "user and password": lambda url: url.replace("//", "//me:hush-hush@"),
-    "token in the query": lambda url: f"{url}/?sig=hush-hush&sp=r",
-    "both": lambda url: f"{url.replace('//', '//hush-hush@')}?hush-hush",
-}
-CUT_OFF = cut_off_after(300_000)
-
-
-def redirect_to(target):
-    return lambda handler, _: handler.send(302, b"", Location=target)
-
-
-def test_user_and_password_are_sent_and_not_printed(server, weights, sound, capfd):
-    def authorized(handler, content):
-        assert handler.headers["Authorization"] == "Basic bWU6aHVzaC1odXNo"
-        serve(handler, content)
-
-    server.files = {"one": sound}
-    server.script = [CUT_OFF, authorized]
-    assert download(["one"], weights, SECRET_URLS["user and password"](server.url)) == (1, 0)
-    printed = "".join(capfd.readouterr())
-    assert "one: downloaded" in printed and "trying again" in printed and "hush" not in printed
-
-
-def test_query_stays_behind_the_name_and_is_not_printed(server, weights, sound, capfd):
-    server.files = {"folder/one?sig=hush-hush&sp=r": sound}
-    assert download(["one"], weights, f"{server.url}/folder/?sig=hush-hush&sp=r") == (1, 0)
-    assert server.asked == [("folder/one?sig=hush-hush&sp=r", None)]
-    printed = "".join(capfd.readouterr())
-    assert "one: downloaded" in printed and "hush" not in printed
-
-
-@pytest.mark.parametrize("secret", SECRET_URLS)
-@pytest.mark.parametrize(
-    ("script", "names"),
-    [
-        ([], ["one"]),
-        ([unavailable] * 3, ["one"]),
-        ([CUT_OFF] * 3, ["sound"]),
-        ([redirect_to("hdd://elsewhere/one?sig=hush-hush")], ["one"]),
-        ([redirect_to("http://me:hush-hush@[elsewhere/one?sig=hush-hush")], ["one"]),
-        ([], ["../one"]),
-    ],
-    ids=["404", "503", "cut off", "redirected to nowhere", "redirected to no URL", "refused name"],
-)
-def test_no_failure_shows_what_opens_the_server(server, weights, sound, secret, script, names, capfd):
-    server.files, server.script = {"sound": sound}, list(script)
-    with pytest.raises(UserError) as caught:
-        download(names, weights, SECRET_URLS[secret](server.url))
-    assert "hush" not in f"{caught.value}{capfd.readouterr()}" and "***" in str(caught.value)
-
-
-@pytest.mark.parametrize("secret", SECRET_URLS)
-def test_advice_without_a_network_does_not_show_what_opens_the_server(weights, secret):
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        url = f"http://127.0.0.1:{closed_soon.getsockname()[1]}"
-    with pytest.raises(UserError) as caught:
-        download(["one"], weights, SECRET_URLS[secret](url))
-    assert "hush" not in str(caught.value) and "***" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://me:hush@h", "me:hush@h/x", "http://me:hush@[h", "http://h:hush@", "http://me:hu/sh@h"]
-)
-def test_url_that_is_refused_is_shown_without_its_password(weights, url):
-    with pytest.raises(UserError) as caught:
-        download(["one"], weights, url)
-    assert not re.search("hush|hu/|sh@", str(caught.value)) and "***@" in str(caught.value)
-
-
-# --- the command ---
-
-
-@pytest.fixture
-def script(tmp_path):
-    """download_weights.sh in a checkout of its own, so that its default folder is not the real one."""
-    checkout = tmp_path / "check out"
-    checkout.mkdir()
-    for name in ("common", "inference", "training"):
-        (checkout / name).symlink_to(REPOSITORY / name)
-    copy = checkout / "download_weights.sh"
-    copy.write_bytes((REPOSITORY / "download_weights.sh").read_bytes())
-    copy.chmod(0o755)
-    return copy
-
-
-def run(script, *arguments, url, cwd):
-    environment = {**os.environ, "WEIGHTS_URL": url, "PYTHON": sys.executable}
-    return subprocess.run([script, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
-
-
-def test_script_downloads_beside_itself_from_any_folder_and_counts(server, script, tmp_path, sound):
-    server.files = {"one": sound}
-    weights = script.parent / "weights"
-    weights.mkdir()
-    (weights / "two").write_bytes(sound)
-    (weights / "SHA256SUMS").write_text(f"{sha256(sound)}  two\n")
-    # A folder of the caller's must not stand in for the repository's.
-    (tmp_path / "common").mkdir()
-    (tmp_path / "common" / "__init__.py").write_text("raise SystemExit('the wrong common')")
-    done = run(script, "one", "two", url=server.url, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"{weights}: 1 downloaded, 1 already there"
-    assert (weights / "one").read_bytes() == sound
-
-
-def test_script_asks_for_the_released_files_and_takes_the_callers_folder(server, script, tmp_path):
-    done = run(script, "--weights-dir", "my weights", url=server.url, cwd=tmp_path)
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"error: {server.url}/{module.RELEASED_MODELS[0]}: the server answers 404")
-    assert len(done.stderr.splitlines()) == 1
-    assert (tmp_path / "my weights").is_dir()
-
-
-def test_script_shows_its_usage(script, tmp_path):
-    done = run(script, "-h", url="", cwd=tmp_path)
-    assert done.returncode == 0
-    assert done.stdout.startswith("usage: download_weights.sh [-h] [--weights-dir DIR] [NAME ...]")
-
-
-def test_the_seven_released_files_are_named():
-    assert [name.removeprefix("final_").split("_")[0] for name in module.RELEASED_MODELS] == (
-        ["111", "555", "777", "777", "888", "888", "999"]
-    )
-    assert [name.partition("_DeepFakeClassifier_tf_efficientnet_b7_ns_0_")[2] for name in module.RELEASED_MODELS] == (
-        ["36", "19", "29", "31", "37", "40", "23"]
-    )

@@ -1,0 +1,1 @@
+"""Downloads, from a server that misbehaves on purpose."""
