@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 
 from common.errors import UserError, keeping_what_is_done, one_line, run_command
@@ -73,6 +74,7 @@ def predict_folder(
     belongs under `if __name__ == "__main__"`. `executor` "ray" has the nodes of a Ray cluster score them. The folder,
     and what is written, may be URLs, see `common.places`. Raises UserError with a one-line reason.
     """
+    models = [models] if isinstance(models, str) else models
     test_dir, output, details, report = (path and place(path) for path in (test_dir, output, details, report))
     if "" in (details, report):
         raise UserError("an empty name cannot be written to; give --details and --report the name of a file")
@@ -91,8 +93,8 @@ def predict_folder(
     if detector_scale is not None and not 0 < detector_scale <= LARGEST_SCALE:
         raise UserError(f"detector_scale: {detector_scale} is neither auto nor a factor up to {LARGEST_SCALE}")
     for name, number in (("frames", frames), ("workers", workers), ("batch_size", batch_size), ("limit", limit)):
-        if number is not None and number < 1:
-            raise UserError(f"{name}: {number} is not at least 1")
+        if number is not None and not (isinstance(number, Integral) and number >= 1):
+            raise UserError(f"{name}: {number!r} is not a whole number of at least 1")
     for name, number in (("video_timeout", video_timeout), ("video_memory", video_memory)):
         if not number > 0:
             raise UserError(f"{name}: {number} is not over 0")
@@ -114,6 +116,8 @@ def predict_folder(
     videos = videos[:limit]
     paths = _find_models(models, Path(weights_dir)) if models else [embedded.checkpoint()]
     temperature = Calibration.load(calibration) if calibration else None
+    if temperature and temperature.at_limit:
+        say(f"{calibration}: was fitted on too few or too easy videos: the calibrated probabilities say nothing")
     inputs = [*paths, *(video.path for video in videos if video.path), *([Path(calibration)] if calibration else [])]
     _keep_apart([output, details, report], inputs)
     if report and report in (output, details):
@@ -122,10 +126,7 @@ def predict_folder(
     with ExitStack() as stack:
         if output is None:
             output = Path(stack.enter_context(tempfile.TemporaryDirectory()), "submission.csv")
-        results = stack.enter_context(results_at(output, details, overwrite))
-        if report and report.exists() and not (overwrite or results.unfinished):
-            raise UserError(f"{report}: exists already; --overwrite replaces it")
-
+        results = stack.enter_context(results_at(output, details, overwrite, report))
         settings = {
             "folder": str(test_dir if is_url(test_dir) else test_dir.resolve()),
             "frames": frames,
@@ -231,11 +232,16 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
     if missing:
         beside = ("SHA256SUMS", "README.md")
         there = sorted(path.name for path in weights_dir.glob("[!.]*") if path.is_file() and path.name not in beside)
-        found = f"there: {_some(there) or 'none'}; ./download_weights.sh fetches the released ones"
-        raise UserError(f"no such model: {_some(missing)}; {found}")
+        fetch = "" if all(map(_is_ours, missing)) else "; ./download_weights.sh fetches the released ones"
+        raise UserError(f"no such model: {_some(missing)}; there: {_some(there) or 'none'}{fetch}")
     if len({path.name for path in paths}) < len(paths):
         raise UserError("--models: a name is given twice")
     return paths
+
+
+def _is_ours(model: str) -> bool:
+    """Whether it is one of those of predict_clips.sh, which nobody publishes."""
+    return Path(model).name.startswith("clips_")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -61,8 +61,9 @@ elif ! "$python" -c 'import torch, sys; sys.exit(torch.cuda.device_count() < int
 fi
 
 # The training runs in the background, so that what asks this script to stop is passed on to it.
-child=
-trap '[[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true' TERM INT
+child= stopped=
+trap 'stopped=143; [[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true' TERM
+trap 'stopped=130; [[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true' INT
 
 logs="${LOGS:-$here/logs}"
 mkdir -p "$logs"
@@ -86,7 +87,8 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
     child=
     exec {output}>&-
     wait "$log" || true
-    if ((code != 0)); then
-        exit "$code"
+    # A signal between two runs stops no training, but this script.
+    if ((code != 0)) || [[ -n "$stopped" ]]; then
+        exit "$((code != 0 ? code : stopped))"
     fi
 done

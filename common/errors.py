@@ -11,6 +11,7 @@ from typing import NoReturn
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 TERMINATED = 143  # or SIGTERM, which is what kill, systemd and Slurm send
 KEPT = "what is done is kept, the same command goes on from there"
+KEPT_OF_NEW = "what is done is kept, the same command without --overwrite goes on from there"
 
 
 class UserError(Exception):
@@ -22,12 +23,12 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def keeping_what_is_done() -> Iterator[None]:
-    """An interruption of the block says that the same command goes on."""
+def keeping_what_is_done(how: str = KEPT) -> Iterator[None]:
+    """An interruption of the block says how the command goes on."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise type(error)(KEPT) from error
+        raise type(error)(how) from error
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder that is gone at once: an interruption leaves no part of it under its name."""
+    aside = set_aside(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    shutil.rmtree(aside)
+
+
+def set_aside(path: Path) -> Path:
+    """Where a folder lies while it is being removed."""
+    return path.with_name(f".{path.name}.old")
 
 
 @contextmanager

@@ -15,6 +15,9 @@ from evaluation.bootstrap import COUNT, PERCENTILES, Interval, draw_counts, metr
 from evaluation.groups import Groups
 from evaluation.metrics import auc
 
+# Fewer people, drawn again and again, are nearly always the same few: an interval over them would be a pretence.
+FEWEST = 4
+
 
 @dataclass(frozen=True)
 class FoldScores:
@@ -106,7 +109,9 @@ def as_markdown(summary: Summary) -> str:
     rows = [[f"fold {fold}", *_with_spread(summary.of_fold(fold))] for fold in summary.folds]
     rows.append(["mean of folds", *_with_spread(summary.means)])
     lines = _table(["AUC", *seeds, "mean", "spread"], rows)
-    if summary.interval:
+    if summary.identities < FEWEST:
+        lines += ["", f"{summary.mean:.4f}; {summary.identities} identities are too few for an interval"]
+    elif summary.interval:
         low, high = summary.interval
         lines += [
             "",
@@ -126,7 +131,7 @@ def as_data(summary: Summary) -> dict:
     return {
         "mean": summary.mean,
         "spread": spread(summary.means),
-        "interval": summary.interval,
+        "interval": summary.interval if summary.identities >= FEWEST else None,
         "identities": summary.identities,
         "folds": {
             fold: {

@@ -109,7 +109,7 @@ def read_details(path: str | Path) -> Details:
             faces = None if record.get("error") else count_faces(record)
             known = Record(record["label"], labels, faces, int(min(sides)) or None, reason)
             details.records.append((str(record["filename"]), known))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(f"{path}: line {number} is no record of predict_folder.py --details ({reason})") from error
     if not details.records:

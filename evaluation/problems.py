@@ -43,8 +43,9 @@ class Problems:
         }
 
     def sentences(self) -> list[str]:
-        """One for each kind there is, with the first names."""
-        return [f"{len(names)} {KINDS[kind]}: {some(names)}" for kind, names in self.named().items()]
+        """One for each kind there is: how many videos, with the first names."""
+        counts = {kind: len({name for name, *_ in found}) for kind, found in self.found.items()}
+        return [f"{counts[kind]} {KINDS[kind]}: {some(names)}" for kind, names in self.named().items()]
 
 
 def some(names: Sequence[str]) -> str:

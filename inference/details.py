@@ -108,7 +108,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict]]:
         raise UserError(f"{path}: line {number} is not JSON ({error}); is it what --details wrote?") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # wrong UTF-8, or a number of thousands of digits
         raise UserError(f"{path}: cannot be read as JSON lines: {error}") from error
 
 

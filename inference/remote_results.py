@@ -5,8 +5,10 @@ objects that are only ever created, which the store refuses when another run was
 on one output the later one goes on with what the earlier had stored, and the earlier one ends when it is to store more.
 """
 
+import json
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,30 +26,32 @@ SETTINGS = b'{"settings"'
 class RemoteResults(Results):
     """`Results` under URLs. A run that ends by itself, or by Ctrl-C, has stored all it has done."""
 
-    def __init__(self, output: Remote, details: Remote | None = None, overwrite: bool = False):
-        self.urls = [output, details]
+    def __init__(
+        self, output: Remote, details: Remote | None = None, overwrite: bool = False, report: Remote | None = None
+    ):
         self.temporary = tempfile.TemporaryDirectory(prefix=TEMPORARY)
         folder = Path(self.temporary.name)
         (folder / "details").mkdir()
         super().__init__(folder / "submission.csv", details and folder / "details" / "details.jsonl", overwrite)
+        self.files = {"output": output, "details": details, "report": report}
         self.pieces, self.name = Remote(f"{output}.partial"), output
         self.stored, self.number, self.own, self.last = 0, 0, False, 0.0
+        # A line that is no record, in every piece: two runs may claim a number with nothing to say.
+        self.signature = json.dumps({"run": uuid.uuid4().hex}).encode() + b"\n"
 
     def __enter__(self) -> "RemoteResults":
-        output, details = self.urls
+        output, details = self.files["output"], self.files["details"]
         if details in (output, self._errors_url):
             raise UserError(f"{details}: --details is the same file as the output or one beside it")
         found = self.pieces.entries()
         pieces = [found[name] for name in sorted(found) if name.isdecimal()]
-        for url in filter(None, self.urls):
-            if not (pieces or self.overwrite) and url.is_file():
-                raise UserError(f"{url}: exists already; --overwrite replaces it")
         contents = asked_at_once(Remote.read_bytes, pieces)
         # An --overwrite begins anew in the middle; what was before it counts no more.
         begins = [i for i, content in enumerate(contents) if content.startswith(SETTINGS)]
         if begins:
             self.partial.write_bytes(b"".join(contents[begins[-1] :]))
         self.number = max((int(piece.name) for piece in pieces), default=0)
+        self._refuse_finished()
         return self
 
     def __exit__(self, kind, *exc_info) -> None:
@@ -82,7 +86,7 @@ class RemoteResults(Results):
             self._give_way()
         self._store(claim=True)
         summary = super().finish(videos, about)
-        output, details = self.urls
+        output, details = self.files["output"], self.files["details"]
         if details:
             details.put(self.details)
         if summary.unscored:
@@ -98,7 +102,7 @@ class RemoteResults(Results):
 
     @property
     def _errors_url(self) -> Remote:
-        return Remote(f"{self.urls[0]}.errors.csv")
+        return Remote(f"{self.name}.errors.csv")
 
     def _piece(self, number: int) -> Remote:
         return self.pieces / f"{number:010}"
@@ -109,20 +113,23 @@ class RemoteResults(Results):
             file.seek(self.stored)
             content = file.read()
         if content or claim:
-            if not self._piece(self.number + 1).create(content):
+            piece, signed = self._piece(self.number + 1), content + self.signature
+            # The answer to a put can get lost, and its repetition then meets what the first one has left.
+            if not piece.create(signed) and piece.read_bytes() != signed:
                 self._give_way()
             self.number, self.stored = self.number + 1, self.stored + len(content)
         self.last = time.monotonic()
 
     def _give_way(self) -> None:
         self.own = False
-        raise UserError(f"{self.urls[0]}: another run has begun to write it; this one ends, the other goes on")
+        raise UserError(f"{self.name}: another run has begun to write it; this one ends, the other goes on")
 
 
-def results_at(output: Path | Remote, details: Path | Remote | None, overwrite: bool) -> Results:
+def results_at(
+    output: Path | Remote, details: Path | Remote | None, overwrite: bool, report: Path | Remote | None = None
+) -> Results:
     """The Results of a run; UserError if some are URLs and others are not."""
-    if not is_url(output) and not is_url(details):
-        return Results(output, details, overwrite)
-    if not is_url(output) or (details and not is_url(details)):
+    remote = {is_url(path) for path in (output, details, report) if path}
+    if len(remote) > 1:
         raise UserError("--output, --details and --report are all of them URLs, or none is")
-    return RemoteResults(output, details, overwrite)
+    return (RemoteResults if remote.pop() else Results)(output, details, overwrite, report)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,28 +51,37 @@ class Results:
     """The results of a run, in the making as `<output>.partial`: settings in its first line, then a line per video.
 
     A line cut short by a kill is dropped when the run is continued. If videos have failed, it stays as `<output>.retry`
-    beside the finished files, so that the same run tries these again. One process at a time holds an output: use it
-    in a `with` statement. Raises UserError if the output is finished already and whole, unless `overwrite`, or held by
-    another.
+    beside the finished files, so that the same run tries these again. One process at a time holds the output, the
+    details and the `report` that somebody is going to write: use it in a `with` statement. Raises UserError if one of
+    them is there and was not to be written by the run that is continued, unless `overwrite`, or is held by another.
     """
 
-    def __init__(self, output: str | Path, details: str | Path | None = None, overwrite: bool = False):
+    def __init__(
+        self,
+        output: str | Path,
+        details: str | Path | None = None,
+        overwrite: bool = False,
+        report: str | Path | None = None,
+    ):
         self.output = _target(output)
         self.details = None if details is None else _target(details)
         self.overwrite = overwrite
         self.partial = self._beside(".partial")
         self.name: object = self.output
         self.retry = self._beside(".retry")
+        self.files: dict[str, Path | Remote | None] = {"output": self.output, "details": self.details, "report": report}
 
     def __enter__(self) -> "Results":
-        for path in filter(None, (self.output, self.details)):
+        for path in filter(None, self.files.values()):
             check_writable(path)
         own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".retry", ".lock", ".errors.csv"))]
         if self.details and self.details.absolute() in [path.absolute() for path in own]:
             raise UserError(f"{self.details}: --details is the same file as the output or one beside it")
         with ExitStack() as stack:
-            refusal = f"{self.output}: another run is writing it; wait, or choose another --output"
-            stack.enter_context(held(self._beside(".lock"), refusal))
+            for option, path in self.files.items():
+                if path:
+                    refusal = f"{path}: another run is writing it; wait, or choose another --{option}"
+                    stack.enter_context(held(path.with_name(path.name + ".lock"), refusal))
             self._take_up_failed()
             self._refuse_finished()
             self._open = stack.pop_all()
@@ -87,10 +97,21 @@ class Results:
             self.retry.unlink()
 
     def _refuse_finished(self) -> None:
-        """An unfinished run may go on, whatever it is going to replace; a finished one is not replaced unasked."""
-        for path in filter(None, (self.output, self.details)):
-            if path.exists() and not self.overwrite and not self.partial.exists():
+        """An unfinished run may write over what it was to write; nothing else is replaced unasked."""
+        meant = self._meant()
+        for path in filter(None, self.files.values()):
+            if path.exists() and not self.overwrite and _whole(path) not in meant:
                 raise UserError(f"{path}: exists already; --overwrite replaces it")
+
+    def _meant(self) -> set[str]:
+        """The files that the unfinished run was to write, if there is one."""
+        try:
+            with self.partial.open() as file:
+                return {_whole(self.files["output"]), *json.loads(file.readline()).get("files", ())}
+        except FileNotFoundError:
+            return set()
+        except (ValueError, TypeError, AttributeError):  # damaged: `check` says so
+            return {_whole(self.files["output"])}
 
     def __exit__(self, *exc_info) -> None:
         self._open.close()
@@ -108,10 +129,12 @@ class Results:
         if self.partial.exists() and self._has(settings):
             self._drop_torn_line()
             self._begun_with(settings)
-            # What failed is tried again: a file may have been unreadable for a moment.
-            return {tuple(record["stamp"]) for _, record in self._records() if record["error"] is None}
+            # What failed is tried again: a file may have been unreadable for a moment. Of a file that was exchanged
+            # meanwhile the last record counts, as it does for the label.
+            last = {r["filename"]: None if r["error"] else tuple(r["stamp"]) for _, r in self._records()}
+            return set(last.values()) - {None}
         with replacing(self.partial) as temporary:
-            temporary.write_text(_head(settings))
+            temporary.write_text(self._head(settings))
         return set()
 
     def append(self, stamp: Stamp, score: VideoScore) -> None:
@@ -122,11 +145,6 @@ class Results:
         except OSError as error:
             reason = f"{error.strerror}; {KEPT}"
             raise OSError(error.errno, reason, str(self.partial)) from error
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether there is something to go on with, or to try again."""
-        return self.partial.exists()
 
     def finish(
         self,
@@ -166,6 +184,11 @@ class Results:
             self.partial.unlink()
         return summary
 
+    def _head(self, settings: dict[str, Any]) -> str:
+        """The first line of a partial file."""
+        files = self._meant() | {_whole(path) for path in self.files.values() if path}
+        return json.dumps({"settings": settings, "files": sorted(files)}) + "\n"
+
     def _beside(self, suffix: str) -> Path:
         return self.output.with_name(self.output.name + suffix)
 
@@ -196,8 +219,9 @@ class Results:
 
     def _begun_with(self, settings: dict[str, Any]) -> None:
         """Have the partial file say `settings`: what went on without a `limit` must not end at one the next time."""
+        head = self._head(settings).encode()
         with self.partial.open("rb") as file:
-            if file.readline() == (head := _head(settings).encode()):
+            if file.readline() == head:
                 return
             with replacing(self.partial) as temporary, temporary.open("wb") as anew:
                 anew.write(head)
@@ -208,19 +232,25 @@ class Results:
         try:
             with self.partial.open() as file:
                 before = json.loads(file.readline())["settings"]
-            changed = [
-                f"{key} was {before.get(key)}, is {new}" for key, new in settings.items() if before.get(key) != new
-            ]
+            changed = {
+                key: f"{key} was {before.get(key)}, is {new}" for key, new in settings.items() if before.get(key) != new
+            }
+            # More videos than before may be wanted.
+            if (before.get("limit") or math.inf) <= settings.get("limit", math.inf):
+                changed.pop("limit", None)
         except (ValueError, KeyError, TypeError, AttributeError):
-            changed = ["it is damaged"]
+            changed = {"": "it is damaged"}
         if changed and not self.overwrite:
-            raise UserError(f"{self.name}: cannot be continued ({'; '.join(changed)}); --overwrite starts afresh")
+            computed = {"models", "device"} & {*changed}
+            how = "; it goes on with --models, --device, --engine and --precision as they were" if computed else ""
+            what = "; ".join(changed.values())
+            raise UserError(f"{self.name}: cannot be continued ({what}){how}; --overwrite starts afresh")
         return not changed
 
 
-def _head(settings: dict[str, Any]) -> str:
-    """The first line of a partial file."""
-    return json.dumps({"settings": settings}) + "\n"
+def _whole(path: Path | Remote) -> str:
+    """A name that means the same file from everywhere."""
+    return str(path if isinstance(path, Remote) else path.absolute())
 
 
 def _target(path: str | Path) -> Path:

@@ -5,8 +5,8 @@
     python -m preprocessing.build_data_root OUT --root DATA_ROOT ... [--real FOLDER ...] [--fake FOLDER ...]
 
 A fake's original is its `original` in the CSV. In folders it is the real video whose name the fake's name begins with
-or contains between separators (`004_519.mp4` is a fake of `004.mp4`). What belongs to one original lands in one fold;
-what comes from another data root stays in the part it is in there.
+or contains between separators (`004_519.mp4` is a fake of `004.mp4`), the first of several. What belongs to one
+original lands in one fold; what comes from another data root stays in the part it is in there.
 """
 
 import csv
@@ -56,11 +56,18 @@ def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path], others: Seq
     """
     real_entries = [Entry(path, REAL) for folder in reals for path in _videos_below(folder)]
     known = {entry.id for entry in (*real_entries, *others) if entry.label == REAL}
-    fake_entries, lost = [], []
+    fake_entries, lost, several = [], [], []
     for folder in fakes:
         for path in _videos_below(folder):
-            original = original_of(path.stem, known)
-            lost.append(path.name) if original is None else fake_entries.append(Entry(path, FAKE, original))
+            named = reals_in(path.stem, known)
+            if not named:
+                lost.append(path.name)
+                continue
+            fake_entries.append(Entry(path, FAKE, named[0]))
+            if len(named) > 1:
+                several.append(f"{path.name} is taken for a fake of {named[0]}, not of {' or '.join(named[1:])}")
+    if several:
+        print(f"names of {len(several)} fakes contain several real videos': {several[0]}; a --csv can say otherwise")
     if lost:
         raise UserError(
             f"{len(lost)} fakes whose name contains no real video's, first {lost[0]}; name originals in a --csv"
@@ -68,11 +75,19 @@ def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path], others: Seq
     return real_entries + fake_entries
 
 
-def original_of(fake: str, reals: set[str]) -> str | None:
-    """The real id that a fake's name begins with or contains between separators; the longest if there are several."""
-    found = [real for real in reals if re.search(rf"(^|[_\-. ]){re.escape(real)}($|[_\-. ])", fake)]
-    starting = [real for real in found if fake.startswith(real)]
-    return max(starting or found, key=len, default=None)
+def reals_in(fake: str, reals: set[str]) -> list[str]:
+    """The real ids that a fake's name contains between separators, in order; of those in one place the longest."""
+    found: dict[int, str] = {}
+    for real in reals:
+        for match in re.finditer(rf"(?:^|(?<=[_\-. ])){re.escape(real)}(?=$|[_\-. ])", fake):
+            found[match.start()] = max(found.get(match.start(), ""), real, key=len)
+    named: dict[str, None] = {}
+    end = 0
+    for start, real in sorted(found.items()):
+        if start >= end:  # `a_b` says nothing of a video that is called `b`
+            named[real] = None
+            end = start + len(real)
+    return list(named)
 
 
 def entries_of_csv(path: Path) -> list[Entry]:
@@ -102,7 +117,8 @@ def _entry_of_row(table: Path, number: int, row: dict[str, str | None]) -> Entry
 def _videos_below(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory")
-    yield from sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    yield from sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def assign_parts(originals: Sequence[str]) -> dict[str, int]:
@@ -164,6 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if bool(options.csv) == bool(options.real or options.root) or (options.csv and options.fake):
         parser.error("give either --csv, or --root or --real, and --fake")
+    for folder in (*options.real, *options.fake):
+        if folder.resolve() in (options.out.resolve(), *options.out.resolve().parents):
+            raise UserError(f"{options.out}: lies in {folder}, whose videos it is to link; choose a folder elsewhere")
     others = [entry for root in options.root for entry in entries_of_root(root)]
     folders = entries_of_folders(options.real, options.fake, others)
     entries = entries_of_csv(options.csv) if options.csv else [*others, *folders]

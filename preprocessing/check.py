@@ -136,7 +136,7 @@ def _tally(counts: Counter, name: Callable) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return ", ".join(map(one_line, names[:6])) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _list(names: Sequence[str]) -> str:

@@ -21,6 +21,8 @@ from preprocessing.runner import Outcome, Stage, StageError, run_stage, stage_pa
 # Constant rate factors of libx264: from good to poor.
 QUALITIES = (23, 28, 32)
 SEED = 777
+# What FFmpeg may take a video for: not playlists, which have it open other files.
+CONTAINERS = "mov,matroska,avi"
 # Sound that the new container cannot hold is the only reason to encode it again.
 SOUND_OPTIONS = (["-c:a", "copy"], ["-c:a", "aac"])
 
@@ -37,7 +39,8 @@ def compress_video(video: Video, executable: str, seed: int, out_dir: Path) -> O
     quality = quality_of(video, seed)
     with replacing(target) as temporary:
         for sound in SOUND_OPTIONS:
-            command = [executable, "-nostdin", "-v", "error", "-y", "-protocol_whitelist", "file"]
+            command = [executable, "-nostdin", "-v", "error", "-y"]
+            command += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
             command += ["-i", f"file:{video.path.absolute()}", "-map", "0:v:0", "-map", "0:a?"]
             # One thread: the workers fill the cores, and the bytes do not depend on the machine.
             command += ["-c:v", "libx264", "-crf", str(quality), "-pix_fmt", "yuv420p", "-threads", "1", *sound]

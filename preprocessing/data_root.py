@@ -88,10 +88,21 @@ class DataRoot:
             return 0
 
     def names_in(self, folders: Sequence[Path]) -> list[list[str]]:
-        """What lies in each of these folders; nothing in one that is not there."""
+        """What lies in each of these folders; nothing in one that is not there, or not as a whole yet."""
         if self.remote:
-            return asked_at_once(lambda folder: list((self.remote / folder).entries()), folders)
+            parents = sorted({folder.parent for folder in folders})
+            listed = asked_at_once(lambda parent: (self.remote / parent).entries(), parents)
+            marks = {parent / name for parent, entries in zip(parents, listed, strict=True) for name in entries}
+            whole = [folder for folder in folders if mark_of(folder) in marks]
+            names = asked_at_once(lambda folder: list((self.remote / folder).entries()), whole)
+            found = dict(zip(whole, names, strict=True))
+            return [found.get(folder, []) for folder in folders]
         return [[path.name for path in folder.glob("*")] for folder in folders]
+
+
+def mark_of(folder: Path) -> Path:
+    """What says at a URL, where a folder does not appear at once, that all of it is there."""
+    return folder.with_name(f".{folder.name}.done")
 
 
 def read_data_root(path: str | Path | Remote, crops_dir: str | Path = CROPS) -> DataRoot:
@@ -199,8 +210,10 @@ def _unusable(name: str, entry: object, is_there: Callable[[str], bool]) -> str 
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name stays in its folder: artifacts are named after it, so nothing may lead elsewhere."""
-    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0") and len(name) < 200
+    """Whether a name stays in its folder, as artifacts are named after it, and in its cell of a table in UTF-8."""
+    if not name or name.startswith(".") or len(name) >= 200:
+        return False
+    return not any(c in "/\\\x7f" or c < " " or "\ud800" <= c <= "\udfff" for c in name)
 
 
 def _add(root: DataRoot, video: Video) -> None:

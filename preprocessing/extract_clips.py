@@ -274,6 +274,7 @@ def stages(root: DataRoot, options: Any) -> list[Stage]:
             items=list(root.videos.values()),
             make_work=partial(make_extracting_work, originals, tracks_dir, clips_dir, sequences_dir, decoding),
             artifact_of=lambda video: sequences_dir / video.id,
+            also_made=lambda video: [clips_dir / video.id],
             settings=decoding.settings,
             after="track_faces",
             files_of=lambda video: [video.path, originals[video.source], tracks_dir / f"{video.source}.json"],

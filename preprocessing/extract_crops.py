@@ -22,6 +22,7 @@ from preprocessing.data_root import Video, read_data_root
 from preprocessing.detect_original_faces import FRAME_STEP
 from preprocessing.network_options import Decoding, add_decoder_option
 from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
+from preprocessing.settings import with_crops
 
 Boxes = dict[int, np.ndarray]
 # Crops on their way to the disk; decoding waits beyond that, so that memory stays bounded.
@@ -126,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         artifact_of=lambda video: crops_dir / video.id,
         settings=decoding.settings,
         after="detect_original_faces",
+        kept_as=with_crops("extract_crops", options.crops_dir),
         files_of=lambda video: [video.path, originals[video.source], boxes_dir / f"{video.source}.json"],
         problems=root.problems,
     )

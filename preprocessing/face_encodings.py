@@ -18,6 +18,7 @@ from common.files import replacing
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.generate_landmarks import crops_of
 from preprocessing.runner import Outcome, Stage, add_crops_option, run_stage, stage_parser
+from preprocessing.settings import with_crops
 
 CROPS_PER_VIDEO = 10
 JITTERS = 10
@@ -70,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [crops_dir / video.id],
         settings={"seed": options.seed},
-        after="extract_crops",
+        after=with_crops("extract_crops", options.crops_dir),
+        kept_as=with_crops("face_encodings", options.crops_dir),
     )
     return run_stage(stage, root, options)
 

@@ -15,6 +15,7 @@ from preprocessing.data_root import Video, read_data_root
 from preprocessing.extract_crops import write_png
 from preprocessing.generate_landmarks import crops_of, read_png
 from preprocessing.runner import Outcome, Stage, add_crops_option, folder_replacing, run_stage, stage_parser
+from preprocessing.settings import with_crops
 
 # Structural similarity (Wang et al., 2004) with scikit-image's defaults.
 WINDOW = 7
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [root.crops / video.id, root.crops / video.source],
         settings={"crops-dir": options.crops_dir},
-        after="extract_crops",
+        after=with_crops("extract_crops", options.crops_dir),
     )
     return run_stage(stage, root, options)
 

@@ -18,6 +18,7 @@ from faces.face_hull import dlib_is_there, face_points
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.generate_landmarks import crops_of, read_png
 from preprocessing.runner import Outcome, Stage, add_crops_option, folder_replacing, run_stage, stage_parser
+from preprocessing.settings import with_crops
 
 
 def find_points(video: Video, crops_dir: Path, hulls_dir: Path) -> Outcome:
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [root.crops / video.id],
         settings={"crops-dir": options.crops_dir},
-        after="extract_crops",
+        after=with_crops("extract_crops", options.crops_dir),
     )
     return run_stage(stage, root, options)
 

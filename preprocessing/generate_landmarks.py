@@ -15,6 +15,7 @@ from faces.detector import LANDMARK_THRESHOLDS, FaceDetector
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
 from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
+from preprocessing.settings import with_crops
 
 
 def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landmarks_dir: Path) -> Outcome:
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [root.crops / video.id],
         settings={"crops-dir": options.crops_dir},
-        after="extract_crops",
+        after=with_crops("extract_crops", options.crops_dir),
         preload=PRELOAD,
     )
     return run_stage(stage, root, options)

@@ -8,26 +8,29 @@ does not appear at once as on a disk: `.<its name>.done` beside it, written last
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.places import TEMPORARY, Remote, RemoteMissingError, asked_at_once
-from preprocessing.data_root import Video
+from preprocessing.data_root import Video, mark_of
 
 Work = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A video, the files and folders that a stage reads of it, and the artifact that says it is done."""
+    """A video, the files and folders that a stage reads of it, the artifact that says it is done, and other folders of
+    the video's own that it makes.
+    """
 
     video: Video
     files: set[Path]
     folders: set[Path]
     artifact: Path
+    also: set[Path]
 
 
 def make_work_in_copy(make_work: Callable[[], Work], remote: Remote, scratch: Path) -> Work:
@@ -69,7 +72,7 @@ def _fetch(job: Job, remote: Remote) -> set[Path]:
         except RemoteMissingError:
             path.unlink(missing_ok=True)
     for folder in job.folders:
-        if (remote / _mark(folder)).is_file():
+        if (remote / mark_of(folder)).is_file():
             folder.mkdir(parents=True, exist_ok=True)
             (remote / folder).get_all([name for name, file in (remote / folder).entries().items() if file], folder)
     return set(_files())
@@ -82,37 +85,35 @@ def _files() -> Iterator[Path]:
 def _store(job: Job, remote: Remote, fetched: set[Path]) -> None:
     """Put what has been made, the artifact last."""
     made = [path for path in _files() if path not in fetched and path != job.artifact]
-    mark = remote / _mark(job.artifact)
-    is_folder = job.artifact.is_dir()
-    if is_folder:
-        mark.unlink()
-    # Folders of this video's own, with nothing in them that is not new: the job began them anew.
-    own = {path.parent for path in made if path.parent.name == job.video.id} | ({job.artifact} if is_folder else set())
-    for folder in own - {path.parent for path in fetched}:
-        for name, file in (remote / folder).entries().items():
-            if file and folder / name not in made:
-                file.unlink()
+    # The folders of this video's own, which the job began anew; the one that says that all is done comes last.
+    own = [*job.also, *([job.artifact] if job.artifact.is_dir() else [])]
+    for folder in own:
+        (remote / mark_of(folder)).unlink()
+    empty(remote, own, set(made))
     remote.put_all(Path(), [path.as_posix() for path in made])
-    if is_folder:
-        mark.write_bytes(b"")
-    else:
+    for folder in own:
+        (remote / mark_of(folder)).write_bytes(b"")
+    if job.artifact not in own:
         (remote / job.artifact).put(job.artifact)
-
-
-def _mark(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.done")
 
 
 def done_already(remote: Remote, artifacts: Sequence[Path]) -> set[Path]:
     """Those of the artifacts that are there as a whole, by one listing of each folder that they lie in."""
     folders = sorted({path.parent for path in artifacts})
     there = dict(zip(folders, asked_at_once(lambda folder: (remote / folder).entries(), folders), strict=True))
-    return {path for path in artifacts if there[path.parent].get(path.name) or _mark(path).name in there[path.parent]}
+    return {path for path in artifacts if there[path.parent].get(path.name) or mark_of(path).name in there[path.parent]}
 
 
 def forget(remote: Remote, artifacts: Sequence[Path]) -> None:
     """Remove files, and the marks of folders, that say of these artifacts that they are there."""
-    asked_at_once(lambda path: (remote / path).unlink(), [*artifacts, *map(_mark, artifacts)])
+    asked_at_once(lambda path: (remote / path).unlink(), [*artifacts, *map(mark_of, artifacts)])
+
+
+def empty(remote: Remote, folders: Sequence[Path], but: Container[Path] = ()) -> None:
+    """Remove the files of folders, but some."""
+    listed = asked_at_once(lambda folder: (remote / folder).entries(), folders)
+    found = {folder / name: file for folder, there in zip(folders, listed, strict=True) for name, file in there.items()}
+    asked_at_once(Remote.unlink, [file for path, file in found.items() if file and path not in but])
 
 
 @contextmanager

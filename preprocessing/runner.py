@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from common.errors import Parser, UserError, keeping_what_is_done, one_line, positive_int
-from common.files import held, is_held
+from common.errors import KEPT, KEPT_OF_NEW, Parser, UserError, keeping_what_is_done, one_line, positive_int
+from common.files import held, is_held, remove_folder, set_aside
 from common.limits import Limits, add_limit_options, limited
 from common.places import TEMPORARY
 from common.ray_cluster import add_executor_options, check_executor, connect
@@ -44,8 +44,9 @@ class Stage:
     `items` are the videos it works on, `artifact_of` tells the file or folder whose presence marks one as done.
     `make_work` runs once in each worker and returns the function that does a video. `settings` are what the artifacts
     depend on besides the video; `problems` are videos that cannot even be tried, `preload` names modules that the
-    workers need and that take long to import. `files_of` and `folders_of` are what is read of a video, below the root.
-    `after` is the stage whose artifacts it works on, if any: what that was run with decides on these artifacts too.
+    workers need and that take long to import. `files_of` and `folders_of` are what is read of a video, below the root,
+    `also_made` further folders of its own, which the artifact stands for. `after` is the stage whose artifacts it works
+    on, if any: what that was run with decides on these artifacts too. Settings are kept under `kept_as`, or the name.
     """
 
     name: str
@@ -57,7 +58,9 @@ class Stage:
     problems: Sequence[Problem] = ()
     files_of: Callable[[Video], Sequence[Path]] = lambda video: [video.path]
     folders_of: Callable[[Video], Sequence[Path]] = lambda video: []
+    also_made: Callable[[Video], Sequence[Path]] = lambda video: []
     after: str = ""
+    kept_as: str = ""
 
 
 def stage_parser(stage: str, description: str, parallel: bool = True) -> Parser:
@@ -99,7 +102,6 @@ def _share(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-@keeping_what_is_done()
 def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     """Do a stage's items; returns the exit code: 1 if nothing could be done, or with `--strict` if anything failed.
 
@@ -111,14 +113,15 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     share = "" if count == 1 else f".{index}of{count}"
     chosen = first_sources((v for v in root.videos.values() if share_of(v, count) == index), options.limit)
     items = [video for video in stage.items if video.source in chosen]
+    keeping = keeping_what_is_done(KEPT_OF_NEW if options.overwrite else KEPT)
     if root.remote:
-        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
+        with keeping, tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
             return _run_items(stage, root, items, Path(logs), share, options)
     logs = root.folder("logs")
     logs.mkdir(parents=True, exist_ok=True)
     lock = logs / f"{stage.name}{share}.lock"
     refusal = f"{root.path}: another {stage.name} is at work on it; wait for it"
-    with held(lock, refusal):
+    with keeping, held(lock, refusal):
         # Other shares of the same cut have other videos; those of another cut, and the whole, do not.
         alike = set(logs.glob(f"{stage.name}.*of{count}.lock")) if share else {lock}
         if any(is_held(other) for other in {*logs.glob(f"{stage.name}.*lock")} - alike):
@@ -214,7 +217,14 @@ def _executed(
         yield from executor(make_work, todo, options.workers, stage.preload)
         return
     jobs = [
-        Job(video, {*stage.files_of(video)}, {*stage.folders_of(video)}, stage.artifact_of(video)) for video in todo
+        Job(
+            video,
+            files={*stage.files_of(video)},
+            folders={*stage.folders_of(video)},
+            artifact=stage.artifact_of(video),
+            also={*stage.also_made(video)},
+        )
+        for video in todo
     ]
     with scratch_folder() as scratch:
         make_work = partial(make_work_in_copy, make_work, root.remote, scratch)
@@ -225,7 +235,7 @@ def _executed(
 def _say(line: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(one_line(line), file=sys.stderr)
 
 
 def reason_of(error: Exception, limits: Limits) -> str:
@@ -266,7 +276,8 @@ def _csv_log(path: Path, what: str) -> Iterator[Callable[[str, str], None]]:
 def folder_replacing(path: Path) -> Iterator[Path]:
     """A folder to fill that becomes `path` by rename when all is in it. What an earlier attempt left is removed."""
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in (temporary, set_aside(path)):
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -274,5 +285,5 @@ def folder_replacing(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     if path.exists():
-        shutil.rmtree(path)
+        remove_folder(path)
     temporary.rename(path)

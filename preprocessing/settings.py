@@ -2,16 +2,17 @@
 
 import argparse
 import json
-import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from common.errors import UserError
+from common.files import remove_folder
 from common.places import Remote, RemoteMissingError
-from preprocessing.data_root import DataRoot
-from preprocessing.remote_root import done_already, forget
+from preprocessing.data_root import CROPS, DataRoot
+from preprocessing.remote_root import done_already, empty, forget
 
 if TYPE_CHECKING:
     from preprocessing.runner import Stage
@@ -25,7 +26,7 @@ def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: arg
     Those made from what the stage before had made with other settings are of no use any more, and removed in any case.
     Both before anything is made: after an interruption none may be taken for a new one.
     """
-    path = logs / f"{stage.name}.settings.json"
+    path = logs / f"{stage.kept_as or stage.name}.settings.json"
     before, now = _read(path), dict(stage.settings)
     if stage.after:
         now[MADE_FROM] = _read(logs / f"{stage.after}.settings.json")
@@ -41,9 +42,16 @@ def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: arg
             raise UserError(f"{stage.name} was run with {what}: all has to be done again, not --limit or --part alone")
         if old and outdated:
             print(f"{stage.name}: all is done again, since {stage.after} was run with other settings", file=sys.stderr)
+        # The artifact first: what it stands for is not there any more.
         _remove(old, root.remote)
+        _empty([folder for video in stage.items for folder in stage.also_made(video)], root.remote)
     # Several shares may start at once, and all write the same.
     path.write_bytes(json.dumps(now).encode() + b"\n")
+
+
+def with_crops(stage: str, crops_dir: str | Path) -> str:
+    """The name under which a stage whose artifacts lie with the crops keeps its settings: each folder has its own."""
+    return stage if str(crops_dir) == CROPS else f"{stage}.{quote(str(crops_dir), safe='')}"
 
 
 def there(root: DataRoot, artifacts: Iterable[Path]) -> set[Path]:
@@ -69,9 +77,19 @@ def _remove(artifacts: Iterable[Path], remote: Remote | None) -> None:
         return
     for path in artifacts:
         if path.is_dir():
-            shutil.rmtree(path)
+            remove_folder(path)
         else:
             path.unlink()
+
+
+def _empty(folders: Sequence[Path], remote: Remote | None) -> None:
+    """Remove folders that no artifact stands for any more, where they are."""
+    if remote:
+        empty(remote, folders)
+        return
+    for folder in folders:
+        if folder.exists():
+            remove_folder(folder)
 
 
 def _read(path: Path | Remote) -> dict[str, Any] | None:

@@ -149,8 +149,8 @@ def test_real_video_is_scored_by_a_mixture(kinds, samples):
         ({"aggregate": "most"}, "aggregate: 'most' is not one of auto, pooled, mean, max"),
         ({"strategy": "best"}, "strategy: 'best' is not one of confident, mean, median, max"),
         ({"clip_labels": 0.7}, "clip_labels: 0.7 is not from 0 to under 0.5"),
-        ({"frames": 0}, "frames: 0 is not at least 1"),
-        ({"workers": 0}, "workers: 0 is not at least 1"),
+        ({"frames": 0}, "frames: 0 is not a whole number of at least 1"),
+        ({"workers": 0}, "workers: 0 is not a whole number of at least 1"),
     ],
 )
 def test_bad_arguments_of_a_call_are_one_line(kinds, folder, options, reason):

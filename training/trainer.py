@@ -183,8 +183,9 @@ class Trainer:
         losses = self.criterion(logits.float(), targets, chosen)
         self.optimizer.zero_grad(set_to_none=True)
         self.precision.backward(losses[0], self.optimizer)
-        self.precision.step(self.optimizer, self.config.gradient_clip)
-        return losses
+        norm = self.precision.step(self.optimizer, self.config.gradient_clip)
+        # Gradients that are not finite have spoiled the weights, which the loss before the step does not show yet.
+        return losses[0].where(norm.isfinite(), torch.nan), *losses[1:]
 
     @torch.no_grad()
     def validate(self) -> Verdict | None:

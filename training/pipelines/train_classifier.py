@@ -116,6 +116,8 @@ def train(options: argparse.Namespace) -> int:
 
 def _remove_run(settings, logs: Path, keep: Path | None) -> None:
     """Remove what an earlier run of this name left, but the file `keep`: none of it may be taken for the new one's."""
+    from training.tools.journal import METRICS
+
     ends = ("last", "best_dice")
     for path in settings.output_dir.glob(f"{glob.escape(settings.name)}_*"):
         end = path.name.removeprefix(f"{settings.name}_")
@@ -123,6 +125,9 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
             path.unlink()
     for path in logs.glob("events.out.tfevents.*"):
         path.unlink()
+    if not keep:  # else the epochs before the one it goes on from are its own
+        for path in (logs / METRICS, *logs.glob("predictions_*.json"), *logs.glob("faces_*.csv")):
+            path.unlink(missing_ok=True)
 
 
 def _check_owner(folder: Path, config, settings, resume: Path | None, overwrite: bool) -> None:
@@ -243,7 +248,7 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     if isinstance(state, Mapping) and not options.from_zero:
         try:
             remarks = trainer.restore(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{resume}: its training state does not fit: {error!r}") from error
     else:
         remarks = ["optimizer and random states begin afresh"]

@@ -231,8 +231,14 @@ def _state_dict_of(content: Mapping, path: Path) -> dict[str, Tensor]:
     return {str(key).removeprefix("module."): value for key, value in state_dict.items()}
 
 
+def _of_one_kind(found: Tensor, expected: Tensor) -> bool:
+    """Whether both are plain tensors of real numbers, or both of whole ones; of how many bits does not matter."""
+    plain = found.layout == torch.strided and not found.is_quantized and not found.is_complex()
+    return plain and found.is_floating_point() == expected.is_floating_point()
+
+
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `found` from loading: the first missing, unexpected and differently shaped keys."""
+    """What keeps `found` from loading: the first missing and unexpected keys, and those of other shapes and kinds."""
     groups = {
         "missing": [key for key in expected if key not in found],
         "unexpected": [key for key in found if key not in expected],
@@ -240,6 +246,11 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
             f"{key} {list(found[key].shape)} instead of {list(value.shape)}"
             for key, value in expected.items()
             if key in found and found[key].shape != value.shape
+        ],
+        "of another kind": [
+            f"{key} {str(found[key].dtype).removeprefix('torch.')}"
+            for key, value in expected.items()
+            if key in found and not _of_one_kind(found[key], value)
         ],
     }
     return [

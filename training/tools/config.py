@@ -185,14 +185,20 @@ class TrainConfig(NetworkConfig):
     @model_validator(mode="after")
     def _nothing_without_effect(self) -> "TrainConfig":
         default = TrainConfig.model_construct()
-        names = ("losses", "ohem_samples") if self.input == "clip" else ("cutmix",)
-        wrong = [name for name in names if getattr(self, name) != getattr(default, name)]
+        names = {
+            "frame": ("cutmix", "frames", *(() if self.tracked else ("tracks",))),
+            "clip": ("losses", "ohem_samples", "encoder"),
+            "sequence": ("cutmix", "normalize", "tracks"),
+        }
+        wrong = [name for name in names[self.input] if getattr(self, name) != getattr(default, name)]
         for name, field in Augmentation.model_fields.items():
             known = self.input != "clip" and (self.input == "sequence") == (name == "shuffled_frames")
             if not known and getattr(self.augmentation, name) != field.default:
                 wrong.append(f"augmentation.{name}")
         if wrong:
             raise ValueError(f"{wrong[0]} does nothing with networks of {self.input}s")
+        if self.sampling == "published" and self.pairs != default.pairs:
+            raise ValueError('pairs does nothing without "sampling": "pairs"')
         return self
 
 

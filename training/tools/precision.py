@@ -82,13 +82,13 @@ class TorchPrecision:
     def step(self, optimizer: Optimizer, max_norm: float) -> Tensor:
         """Clip the gradients' norm and apply them; a step whose scaled gradients overflowed is left out.
 
-        Returns the norm before clipping, a scalar on the device.
+        Returns the norm before clipping, a scalar on the device; 0 of a step that is left out.
         """
         self.scaler.unscale_(optimizer)
         norm = clip_gradients((p for group in optimizer.param_groups for p in group["params"]), max_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
-        return norm
+        return norm.nan_to_num(0, 0) if self.scaler.is_enabled() else norm
 
     def state_dict(self) -> dict[str, Any]:
         return self.scaler.state_dict()

@@ -150,7 +150,7 @@ class OneCycleSchedule(_Schedule):
         last = first / self.params.end_divisor
         # As torch's OneCycleLR counts: the highest rate and the last fall on iterations.
         top = self.params.warm_up * self.params.max_iter - 1
-        if t <= top:
+        if t < top:
             return _cosine(first, base, t / top)
         return _cosine(base, last, min((t - top) / (self.params.max_iter - 1 - top), 1))
 
