@@ -180,3 +180,15 @@ def test_loading_asks_no_hub(tmp_path, network, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert load_checkpoint(tmp_path / "net").epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [(lambda t: t.to(torch.int8), "int8"), (lambda t: t.to_sparse(), "float32"), (lambda t: t * 1j, "complex64")],
+)
+def test_tensors_of_another_kind_are_refused(tmp_path, network, change, kind):
+    state_dict = network.state_dict()
+    state_dict["fc.weight"] = change(state_dict["fc.weight"])
+    path = write(tmp_path / "net", state_dict=state_dict)
+    with pytest.raises(CheckpointError, match=f"1 of another kind: fc.weight {kind}"):
+        load_checkpoint(path)

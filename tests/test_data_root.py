@@ -80,6 +80,14 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     assert set(root.videos) == {"r"} and len(root.problems) == 1
 
 
+@pytest.mark.parametrize("name", ["a\rb.mp4", "a\x1b[2Jb.mp4", "\udcff.mp4"])
+def test_names_that_no_table_can_hold_are_refused(tmp_path, name):
+    root = tmp_path / "root"
+    write_part(root, "dfdc_train_part_0", {name: REAL}, missing=[name])
+    (root / "dfdc_train_part_0" / name).write_bytes(b"x")
+    assert list(reasons(read_data_root(root)).values()) == ["its name is not a plain file name; refused"]
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [

@@ -78,6 +78,15 @@ def test_odd_tracks_are_a_reason_not_a_crash(tmp_path, content):
         read_tracks(tmp_path / "x.json")
 
 
+def test_clips_of_other_settings_are_gone_before_new_ones_are_made(clipped, tmp_path):
+    root = shutil.copytree(clipped, tmp_path / "root")
+    gone, *_ = sorted(path.name for path in (root / "clips").iterdir() if path.is_dir())
+    next(root.glob(f"dfdc_train_part_*/{gone}.mp4")).write_bytes(b"junk")
+    extract_clips.main(["--root-dir", str(root), "--overwrite", "--min-probability", "0.5"])
+    assert not (root / "clips" / gone).exists() and not (root / "sequences" / gone).exists()
+    assert gone not in {row[0] for row in read_csv(root / "clips.csv")}
+
+
 def test_clip_frame_is_padded_at_the_right_or_bottom_only():
     frame = np.full((100, 200, 3), 200, np.uint8)
     tall = clip_frame(frame, np.array([10.0, 0, 60, 100]), side=100)

@@ -150,6 +150,7 @@ def test_real_video_is_scored_by_a_mixture(kinds, samples):
         ({"strategy": "best"}, "strategy: 'best' is not one of confident, mean, median, max"),
         ({"clip_labels": 0.7}, "clip_labels: 0.7 is not from 0 to under 0.5"),
         ({"frames": 0}, "frames: 0 is not a whole number of at least 1"),
+        ({"frames": 2.5}, "frames: 2.5 is not a whole number of at least 1"),
         ({"workers": 0}, "workers: 0 is not a whole number of at least 1"),
     ],
 )

@@ -141,6 +141,23 @@ def test_bad_tables_are_refused_with_the_line(videos, tmp_path, rows, reason):
     assert not (tmp_path / "root").exists()
 
 
+def test_of_several_originals_in_a_fakes_name_the_first_counts(videos, tmp_path, capsys):
+    for path in ("real/183.mp4", "real/253.mp4", "real/253_b.mp4", "fake/df_183_253.mp4", "fake/x-253_b.mp4"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        shutil.copy(videos / "dfdc_train_part_0" / "004.mp4", tmp_path / path)
+    for hidden in ("real/._183.mp4", "fake/.trash/253.mp4"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).touch()
+    argv = ["--real", str(tmp_path / "real"), "--fake", str(tmp_path / "fake")]
+    assert build_data_root.main([str(tmp_path / "root"), *argv]) == 0
+    assert "df_183_253.mp4 is taken for a fake of 183, not of 253;" in capsys.readouterr().out
+    root = read_data_root(tmp_path / "root")
+    assert {video.id: video.original for video in root.fakes} == {"df_183_253": "183", "x-253_b": "253_b"}
+    assert len(root.reals) == 3
+    with pytest.raises(UserError, match="whose videos it is to link; choose a folder elsewhere"):
+        build_data_root.main([str(tmp_path / "real" / "root"), *argv])
+
+
 def test_fakes_without_a_real_video_in_their_name_are_refused(videos, tmp_path):
     real, fake = own_videos(videos, tmp_path)
     shutil.copy(next(fake.rglob("*.mp4")), fake / "stranger.mp4")
@@ -187,6 +204,21 @@ def test_broken_video_is_no_compressed_video(root):
     compress_videos.main(["--root-dir", str(root)])
     assert read_errors(root, "compress_videos")["004"].startswith("ffmpeg failed: ")
     assert not (root / "compressed" / "dfdc_train_part_0" / "004.mp4").exists()
+
+
+def test_playlist_that_is_called_a_video_is_not_followed(root):
+    part = root / "dfdc_train_part_0"
+    ffmpeg("-i", part / "519.mp4", "-c", "copy", "-f", "mpegts", root / "private.ts")
+    lists = {
+        "004.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{root / 'private.ts'}\n#EXT-X-ENDLIST\n",
+        "519.mp4": f"ffconcat version 1.0\nfile {root / 'private.ts'}\n",
+    }
+    for name, content in lists.items():
+        (part / name).write_text(content)
+    compress_videos.main(["--root-dir", str(root)])
+    errors = read_errors(root, "compress_videos")
+    assert errors["004"].startswith("ffmpeg failed: ") and errors["519"].startswith("ffmpeg failed: ")
+    assert not [path for path in (root / "compressed").rglob("*") if path.name in lists]
 
 
 def test_every_frame_becomes_a_picture(root, capsys):

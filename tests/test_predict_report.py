@@ -72,6 +72,13 @@ def test_interrupted_report_is_written_by_the_same_command(predict, tmp_path, mo
     assert page(tmp_path / "a.html").rows.keys() == labels.keys()
 
 
+def test_calibration_that_found_no_temperature_is_told(predict, tmp_path):
+    Calibration(0.01, 1, 1).save(tmp_path / "c.json")
+    said = []
+    predict(details=tmp_path / "d.jsonl", calibration=tmp_path / "c.json", say=said.append)
+    assert any("c.json: was fitted on too few or too easy videos" in line for line in said)
+
+
 @pytest.mark.parametrize(("name", "reason"), [("/", "is a directory"), ("folder", "is a directory")])
 def test_report_that_cannot_be_written_is_refused_before_the_work(predict, tmp_path, name, reason):
     (tmp_path / "folder").mkdir()

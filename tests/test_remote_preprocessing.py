@@ -17,6 +17,7 @@ from preprocessing import (
     generate_folds,
     pipeline,
 )
+from preprocessing.data_root import read_data_root
 from tests.object_store import objects, upload
 from tests.test_preprocessing import artifacts
 
@@ -125,6 +126,7 @@ def test_folder_of_which_only_a_part_was_put_is_not_read_and_made_again(done_url
         (root / mark).unlink()
     (root / "crops" / "519" / "99990_0.png").write_bytes(b"of a run with other settings")
     (root / "crops" / "519" / "0_0.png").unlink()
+    assert {row[0] for row in generate_folds.fold_rows(read_data_root(done_url))} == {"004"}
     options = ["--root-dir", done_url, "--workers", "1"]
     errors = f"{done_url}/logs/generate_diffs.errors.csv"
     code, out, _ = run(capsys, generate_diffs.main, *options, "--strict")

@@ -158,6 +158,17 @@ def test_run_that_went_on_without_a_limit_keeps_none(bucket):
         assert run.begin(SETTINGS) == {("a", 1, 1), ("b", 1, 1)}
 
 
+def test_lost_answer_of_the_store_ends_no_run(bucket, monkeypatch):
+    create = Remote.create
+    # The store has it, the answer does not arrive, and what is tried again is told that it is there already.
+    monkeypatch.setattr(Remote, "create", lambda self, content: create(self, content) and create(self, content))
+    with results(bucket) as run:
+        run.begin(SETTINGS)
+        add(run, "a", "b", "c")
+        run.finish(VIDEOS, lambda record: {})
+    assert table(bucket)[1:] == [["a", "0.25"], ["b", "0.25"], ["c", "0.25"]]
+
+
 def test_bucket_that_is_not_there_is_noticed_at_once(bucket):
     with pytest.raises(UserError, match=r"s3://no-such-bucket/o\.csv\.partial: The specified bucket does not exist"):
         results("s3://no-such-bucket").__enter__()

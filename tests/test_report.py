@@ -74,6 +74,7 @@ def test_older_details_without_tracks_are_read(written):
     [
         ("{", "line 1 is not JSON"),
         ("[]", "line 1 is no JSON object"),
+        (f'{{"label": {"1" * 5000}}}', "cannot be read as JSON lines: "),
         ('{"filename": "a.mp4"}', "record 1: label"),
         ('{"filename": 3, "label": 0.5}', "record 1: filename: "),
         ('{"filename": "a.mp4", "label": 1.5}', "record 1: label"),

@@ -1,6 +1,8 @@
 """The runner of the stages: which videos, files that go, other settings, and two runs on one root."""
 
+import shutil
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +69,45 @@ def test_artifacts_of_other_settings_are_gone_before_new_ones_are_made(halved):
     assert run(detect_original_faces, halved, "--overwrite") == 0
     assert {path.stem for path in (halved / "boxes").iterdir()} == {"004", "fvkanshbie"}
     assert run(detect_original_faces, halved) == 0  # the settings of what is there
+
+
+def test_interrupted_removal_leaves_no_folder_that_counts_as_done(root, monkeypatch):
+    assert run(detect_original_faces, root) == 0 and run(extract_crops, root) == 0
+    before = {path.name: sorted(p.name for p in path.iterdir()) for path in (root / "crops").iterdir()}
+    assert run(detect_original_faces, root, "--detector-scale", "0.5", "--overwrite") == 0
+
+    def interrupted(folder, **_):
+        if Path(folder).exists():
+            next(Path(folder).glob("*")).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", interrupted)
+        run(extract_crops, root)
+    whole = {path.name for path in (root / "crops").iterdir() if not path.name.startswith(".")}
+    assert len(whole) == len(before) - 1
+    assert all(sorted(p.name for p in (root / "crops" / name).iterdir()) == before[name] for name in whole)
+    assert run(extract_crops, root) == 0
+    assert {path.name for path in (root / "crops").iterdir()} == before.keys()
+
+
+def test_interrupted_overwriting_says_how_it_goes_on(root, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("preprocessing.runner._progress", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+        run(detect_original_faces, root)
+    with pytest.raises(KeyboardInterrupt, match="the same command without --overwrite goes on from there"):
+        run(detect_original_faces, root, "--overwrite")
+
+
+def test_each_folder_of_crops_has_settings_of_its_own(root):
+    assert run(detect_original_faces, root) == 0 and run(extract_crops, root) == 0
+    assert run(detect_original_faces, root, "--detector-scale", "0.5", "--overwrite") == 0
+    assert run(extract_crops, root, "--crops-dir", "crops2") == 0
+    with pytest.raises(UserError, match="what detect_original_faces had made before: all has to be done again"):
+        run(extract_crops, root, "--part", "1/2")
 
 
 @pytest.mark.parametrize("share", [("--limit", "1"), ("--part", "1/2")])

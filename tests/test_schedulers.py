@@ -87,6 +87,12 @@ def test_one_cycle_agrees_with_torch_and_stays_at_its_end():
     assert ours.rate(BASE, 1000) == ours.rate(BASE, 40) == pytest.approx(BASE / 25 / 1e4)
 
 
+@pytest.mark.parametrize(("max_iter", "warm_up"), [(10, 0.1), (2, 0.5)])
+def test_one_cycle_may_begin_at_the_top(max_iter, warm_up):
+    ours = schedule("one_cycle", max_iter=max_iter, warm_up=warm_up)
+    assert ours.rate(BASE, 0) == BASE > ours.rate(BASE, 1)
+
+
 def one_group(lr=BASE):
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     optimizer.param_groups[0]["initial_lr"] = lr

@@ -196,3 +196,11 @@ def test_training_passes_a_request_to_stop_on_and_reports_what_came_of_it(reposi
     assert process.communicate(timeout=60)[0] == "saved\n"
     assert process.returncode == 143
     assert (tmp_path / "logs" / "b7_111").read_text() == "ready\nsaved\n"
+
+
+def test_training_that_ends_well_in_spite_of_a_request_to_stop_is_the_last_one(repository, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/bash\n[ \"$1\" = -c ] && exit 0\ntrap '' TERM\nkill -TERM $PPID\nsleep 1\n")
+    python.chmod(0o755)
+    done = call(repository, "train.sh", "root", "0", PYTHON=str(python), LOGS=str(tmp_path), SEEDS="111 555")
+    assert done.stdout == "== seed 111\n" and done.returncode == 143

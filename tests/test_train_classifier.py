@@ -164,7 +164,10 @@ def test_run_that_is_there_is_not_written_over(train, tmp_path):
     with pytest.raises(UserError, match=r"_last is there from a run before: --resume auto goes on .* --overwrite"):
         train("--seed", "5")
     assert all(map(torch.equal, before, last_weights(tmp_path / "out")))
+    (log,) = (tmp_path / "out").rglob("metrics.csv")
+    (log.parent / "faces_0.csv").write_text("of the run before")
     assert train("--seed", "5", "--overwrite")[0] == 0
+    assert not (log.parent / "faces_0.csv").exists()
     assert not all(map(torch.equal, before, last_weights(tmp_path / "out")))
 
 

@@ -208,6 +208,25 @@ def scaled_step(precision, weight, factor):
     return precision.step(optimizer, 1.0)
 
 
+class InfiniteSlope(torch.autograd.Function):
+    """Nothing forwards, without end backwards, as the square root of 0."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("inf")
+
+
+def test_gradients_that_are_not_finite_show_in_the_loss_of_their_step(train, network, monkeypatch):
+    forward = TinyClassifier.forward
+    monkeypatch.setattr(TinyClassifier, "forward", lambda self, x: InfiniteSlope.apply(forward(self, x)))
+    with pytest.raises(UserError, match="the loss of epoch 0 is not finite"):
+        train(network)
+
+
 def test_fp16_gradients_are_scaled_back_before_they_are_clipped():
     precision = TorchPrecision(CPU, "O1", torch.float16)
     small, large = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
@@ -221,7 +240,7 @@ def test_fp16_steps_that_overflow_are_left_out_and_the_scale_is_halved():
     precision = TorchPrecision(CPU, "O1", torch.float16)
     weight = nn.Parameter(torch.ones(1))
     scale = precision.state_dict()["scale"]
-    scaled_step(precision, weight, float("inf"))
+    assert scaled_step(precision, weight, float("inf")) == 0
     assert weight.item() == 1 and precision.state_dict()["scale"] == scale / 2
     other = TorchPrecision(CPU, "O1", torch.float16)
     other.load_state_dict(precision.state_dict())

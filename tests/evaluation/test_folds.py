@@ -81,3 +81,10 @@ def test_table_has_a_row_for_each_fold_and_each_method(runs):
 def test_single_seed_has_no_spread():
     assert spread([0.7]) is None
     assert "| 1.0000 | 1.0000 | -      |" in as_markdown(summarize([run(0, 1, PERFECT)], "label"))
+
+
+def test_few_people_get_no_interval():
+    few = [run(0, 1, PERFECT[:3], "a"), run(2, 1, PERFECT[:3], "b")]
+    summary = summarize(few, "label")
+    assert "1.0000; 2 identities are too few for an interval" in as_markdown(summary)
+    assert as_data(summary)["interval"] is None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from common.errors import UserError
+from evaluation.judge import evaluate
 from evaluation.labels import read_labels
 from evaluation.problems import Problems
 from evaluation.report import as_data, table
@@ -84,6 +85,12 @@ def test_bare_name_that_two_parts_have_is_refused_with_both(data_root, put):
 
 
 # Refusals
+
+
+def test_video_that_several_predictions_lack_is_counted_once(put):
+    names = [put(f"{name}.csv", {n: p for n, p in SCORES.items() if n != "r1.mp4"}) for name in "ab"]
+    with pytest.raises(UserError, match=r"^1 labelled but not predicted: r1\.mp4 \(.*a\.csv\), r1\.mp4 \(.*b\.csv\); "):
+        evaluate(names, put("meta.json", META))
 
 
 @pytest.mark.parametrize(
