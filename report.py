@@ -25,7 +25,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--videos", metavar="DIR", help="the folder that was scored; without it the report has no pictures")
     add("--labels", nargs="+", default=[], metavar="FILE", help="metadata.json files, or CSVs with filename and label")
     add("--max-megabytes", type=_megabytes, default=MOST_MEGABYTES, metavar="N", help="pictures get smaller to fit")
-    add("--heatmaps", type=positive_int, metavar="K", help="show where networks look, on each video's K clearest faces")
+    add("--heatmaps", type=positive_int, metavar="K", help="show where networks look, on the K faces farthest from 0.5")
     add(
         "--models", nargs="+", default=[], metavar="NAME", help="for --heatmaps: checkpoints in --weights-dir, or paths"
     )

@@ -51,7 +51,7 @@ def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: arg
 
 def with_crops(stage: str, crops_dir: str | Path) -> str:
     """The name under which a stage whose artifacts lie with the crops keeps its settings: each folder has its own."""
-    return stage if str(crops_dir) == CROPS else f"{stage}.{quote(str(crops_dir), safe='')}"
+    return stage if Path(crops_dir) == Path(CROPS) else f"{stage}.{quote(str(Path(crops_dir)), safe='')}"
 
 
 def there(root: DataRoot, artifacts: Iterable[Path]) -> set[Path]:
