@@ -134,7 +134,7 @@ def predict_folder(
             "aggregate": aggregate,
             "labels clipped by": clip_labels,
             "detector scale": detector_scale or "auto",
-            **({} if decoder == "pyav" else {"decoder": decoder}),
+            "decoder": decoder,
             # A run begun with fewer videos may go on with all of them, but not the other way round: it would end short.
             **({"limit": limit} if limit else {}),
         }

@@ -78,6 +78,8 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
         --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
         >&"$output" &
     child=$!
+    # A signal may have come before there was a child to pass it on to.
+    [[ -z "$stopped" ]] || kill -TERM "$child" 2>/dev/null || true
     # Not by `wait`, which a signal ends before the training has saved its state.
     while kill -0 "$child" 2>/dev/null; do
         sleep 0.5 || true

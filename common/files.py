@@ -41,6 +41,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder that is gone at once: an interruption leaves no part of it under its name."""
+    if path.is_symlink():
+        path.unlink()
+        return
     aside = set_aside(path)
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)

@@ -109,7 +109,7 @@ def as_markdown(summary: Summary) -> str:
     rows = [[f"fold {fold}", *_with_spread(summary.of_fold(fold))] for fold in summary.folds]
     rows.append(["mean of folds", *_with_spread(summary.means)])
     lines = _table(["AUC", *seeds, "mean", "spread"], rows)
-    if summary.identities < FEWEST:
+    if summary.interval and summary.identities < FEWEST:
         lines += ["", f"{summary.mean:.4f}; {summary.identities} identities are too few for an interval"]
     elif summary.interval:
         low, high = summary.interval

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.places import TEMPORARY, Remote, asked_at_once, is_url
+from common.places import TEMPORARY, Remote, RemoteMissingError, asked_at_once, is_url
 from inference.results import Results, Stamp, Summary
 from inference.stream import Video, VideoScore
 
@@ -115,7 +115,7 @@ class RemoteResults(Results):
         if content or claim:
             piece, signed = self._piece(self.number + 1), content + self.signature
             # The answer to a put can get lost, and its repetition then meets what the first one has left.
-            if not piece.create(signed) and piece.read_bytes() != signed:
+            if not piece.create(signed) and _content_of(piece) != signed:
                 self._give_way()
             self.number, self.stored = self.number + 1, self.stored + len(content)
         self.last = time.monotonic()
@@ -125,6 +125,14 @@ class RemoteResults(Results):
         raise UserError(f"{self.name}: another run has begun to write it; this one ends, the other goes on")
 
 
+def _content_of(piece: Remote) -> bytes | None:
+    """None if it is gone again: the run that wrote it has finished."""
+    try:
+        return piece.read_bytes()
+    except RemoteMissingError:
+        return None
+
+
 def results_at(
     output: Path | Remote, details: Path | Remote | None, overwrite: bool, report: Path | Remote | None = None
 ) -> Results:
@@ -132,4 +140,4 @@ def results_at(
     remote = {is_url(path) for path in (output, details, report) if path}
     if len(remote) > 1:
         raise UserError("--output, --details and --report are all of them URLs, or none is")
-    return (RemoteResults if remote.pop() else Results)(output, details, overwrite, report)
+    return (RemoteResults if True in remote else Results)(output, details, overwrite, report)

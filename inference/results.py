@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from common.spreadsheets import as_text
 from inference.stream import Video, VideoScore
 
 Stamp = tuple[str, int, int]
+UNSAID = {"decoder": "pyav"}  # by versions before this one
 
 
 @dataclass
@@ -75,8 +77,9 @@ class Results:
         for path in filter(None, self.files.values()):
             check_writable(path)
         own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".retry", ".lock", ".errors.csv"))]
-        if self.details and self.details.absolute() in [path.absolute() for path in own]:
-            raise UserError(f"{self.details}: --details is the same file as the output or one beside it")
+        for option, path in self.files.items():
+            if option != "output" and path and path.absolute() in [beside.absolute() for beside in own]:
+                raise UserError(f"{path}: --{option} is the same file as the output or one beside it")
         with ExitStack() as stack:
             for option, path in self.files.items():
                 if path:
@@ -105,9 +108,11 @@ class Results:
 
     def _meant(self) -> set[str]:
         """The files that the unfinished run was to write, if there is one."""
+        named = {_whole(path) for path in self.files.values() if path}
         try:
             with self.partial.open() as file:
-                return {_whole(self.files["output"]), *json.loads(file.readline()).get("files", ())}
+                # Versions before this one did not write them down.
+                return {_whole(self.files["output"]), *json.loads(file.readline()).get("files", named)}
         except FileNotFoundError:
             return set()
         except (ValueError, TypeError, AttributeError):  # damaged: `check` says so
@@ -134,7 +139,7 @@ class Results:
             last = {r["filename"]: None if r["error"] else tuple(r["stamp"]) for _, r in self._records()}
             return set(last.values()) - {None}
         with replacing(self.partial) as temporary:
-            temporary.write_text(self._head(settings))
+            temporary.write_text(self._head(settings, set()))
         return set()
 
     def append(self, stamp: Stamp, score: VideoScore) -> None:
@@ -184,9 +189,9 @@ class Results:
             self.partial.unlink()
         return summary
 
-    def _head(self, settings: dict[str, Any]) -> str:
-        """The first line of a partial file."""
-        files = self._meant() | {_whole(path) for path in self.files.values() if path}
+    def _head(self, settings: dict[str, Any], meant: set[str]) -> str:
+        """The first line of a partial file: of a run that writes its files, and those it was `meant` to before."""
+        files = meant | {_whole(path) for path in self.files.values() if path}
         return json.dumps({"settings": settings, "files": sorted(files)}) + "\n"
 
     def _beside(self, suffix: str) -> Path:
@@ -219,7 +224,7 @@ class Results:
 
     def _begun_with(self, settings: dict[str, Any]) -> None:
         """Have the partial file say `settings`: what went on without a `limit` must not end at one the next time."""
-        head = self._head(settings).encode()
+        head = self._head(settings, self._meant()).encode()
         with self.partial.open("rb") as file:
             if file.readline() == head:
                 return
@@ -231,7 +236,7 @@ class Results:
         """Whether the partial file was begun with these settings; UserError if not, unless it may be overwritten."""
         try:
             with self.partial.open() as file:
-                before = json.loads(file.readline())["settings"]
+                before = {**UNSAID, **json.loads(file.readline())["settings"]}
             changed = {
                 key: f"{key} was {before.get(key)}, is {new}" for key, new in settings.items() if before.get(key) != new
             }
@@ -250,7 +255,7 @@ class Results:
 
 def _whole(path: Path | Remote) -> str:
     """A name that means the same file from everywhere."""
-    return str(path if isinstance(path, Remote) else path.absolute())
+    return str(path if isinstance(path, Remote) else os.path.realpath(path))
 
 
 def _target(path: str | Path) -> Path:

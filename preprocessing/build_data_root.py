@@ -18,10 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import Parser, UserError, run_command
+from common.errors import Parser, UserError, one_line, run_command
 from common.files import replacing
 from common.places import only_local
-from preprocessing.data_root import FAKE, METADATA, REAL, SUFFIXES, read_data_root
+from preprocessing.data_root import FAKE, METADATA, REAL, SUFFIXES, is_plain, read_data_root
 from preprocessing.generate_folds import N_SPLITS, PARTS
 
 LABELS = {"real": REAL, "0": REAL, "fake": FAKE, "1": FAKE}
@@ -67,7 +67,8 @@ def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path], others: Seq
             if len(named) > 1:
                 several.append(f"{path.name} is taken for a fake of {named[0]}, not of {' or '.join(named[1:])}")
     if several:
-        print(f"names of {len(several)} fakes contain several real videos': {several[0]}; a --csv can say otherwise")
+        what = f"names of {len(several)} fakes contain several real videos'"
+        print(one_line(f"{what}: {several[0]}; a --csv can say otherwise"))
     if lost:
         raise UserError(
             f"{len(lost)} fakes whose name contains no real video's, first {lost[0]}; name originals in a --csv"
@@ -77,16 +78,14 @@ def entries_of_folders(reals: Sequence[Path], fakes: Sequence[Path], others: Seq
 
 def reals_in(fake: str, reals: set[str]) -> list[str]:
     """The real ids that a fake's name contains between separators, in order; of those in one place the longest."""
-    found: dict[int, str] = {}
-    for real in reals:
-        for match in re.finditer(rf"(?:^|(?<=[_\-. ])){re.escape(real)}(?=$|[_\-. ])", fake):
-            found[match.start()] = max(found.get(match.start(), ""), real, key=len)
+    ends = [match.start() for match in re.finditer(r"[_\-. ]|$", fake)]
     named: dict[str, None] = {}
-    end = 0
-    for start, real in sorted(found.items()):
-        if start >= end:  # `a_b` says nothing of a video that is called `b`
+    beyond = 0
+    for start in (0, *(end + 1 for end in ends[:-1])):
+        real = max((fake[start:end] for end in ends if fake[start:end] in reals), key=len, default=None)
+        if real and start >= beyond:  # `a_b` says nothing of a video that is called `b`
             named[real] = None
-            end = start + len(real)
+            beyond = start + len(real)
     return list(named)
 
 
@@ -136,6 +135,8 @@ def build(out: Path, entries: Sequence[Entry]) -> Counter:
     twice = [name for name, count in Counter(entry.id for entry in entries).items() if count > 1]
     if twice:
         raise UserError(f"{len(twice)} video names stand for more than one file, first {twice[0]}; rename one")
+    if odd := [entry.path.name for entry in entries if not is_plain(entry.path.name)]:
+        raise UserError(f"{len(odd)} names that no table can hold, first {odd[0]!r}; rename it")
     reals = {entry.id: entry for entry in entries if entry.label == REAL}
     orphans = [entry.path.name for entry in entries if entry.original and entry.original not in reals]
     if orphans:

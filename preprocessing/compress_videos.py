@@ -22,7 +22,7 @@ from preprocessing.runner import Outcome, Stage, StageError, run_stage, stage_pa
 QUALITIES = (23, 28, 32)
 SEED = 777
 # What FFmpeg may take a video for: not playlists, which have it open other files.
-CONTAINERS = "mov,matroska,avi"
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
 # Sound that the new container cannot hold is the only reason to encode it again.
 SOUND_OPTIONS = (["-c:a", "copy"], ["-c:a", "aac"])
 

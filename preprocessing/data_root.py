@@ -191,7 +191,7 @@ def _read_part(
 
 def _unusable(name: str, entry: object, is_there: Callable[[str], bool]) -> str | None:
     """Why a metadata entry cannot be used; None if it can."""
-    if not _is_plain(name):
+    if not is_plain(name):
         return "its name is not a plain file name; refused"
     if Path(name).suffix.lower() not in SUFFIXES:
         return f"its name does not end in {', '.join(SUFFIXES)}"
@@ -200,7 +200,7 @@ def _unusable(name: str, entry: object, is_there: Callable[[str], bool]) -> str 
     if entry.get("label") not in (REAL, FAKE):
         return f"its label is {entry.get('label')!r}, neither {REAL} nor {FAKE}"
     original = entry.get("original")
-    if entry["label"] == FAKE and not (isinstance(original, str) and _is_plain(original)):
+    if entry["label"] == FAKE and not (isinstance(original, str) and is_plain(original)):
         return f"its original is {original!r}, not the name of a video"
     try:
         there = is_there(name)
@@ -209,7 +209,7 @@ def _unusable(name: str, entry: object, is_there: Callable[[str], bool]) -> str 
     return None if there else "the file is missing"
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """Whether a name stays in its folder, as artifacts are named after it, and in its cell of a table in UTF-8."""
     if not name or name.startswith(".") or len(name) >= 200:
         return False

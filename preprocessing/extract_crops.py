@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         artifact_of=lambda video: crops_dir / video.id,
         settings=decoding.settings,
         after="detect_original_faces",
-        kept_as=with_crops("extract_crops", options.crops_dir),
+        kept_as=with_crops("extract_crops", root),
         files_of=lambda video: [video.path, originals[video.source], boxes_dir / f"{video.source}.json"],
         problems=root.problems,
     )

@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [crops_dir / video.id],
         settings={"seed": options.seed},
-        after=with_crops("extract_crops", options.crops_dir),
-        kept_as=with_crops("face_encodings", options.crops_dir),
+        after=with_crops("extract_crops", root),
+        kept_as=with_crops("face_encodings", root),
     )
     return run_stage(stage, root, options)
 

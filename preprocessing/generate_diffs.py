@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [root.crops / video.id, root.crops / video.source],
         settings={"crops-dir": options.crops_dir},
-        after=with_crops("extract_crops", options.crops_dir),
+        after=with_crops("extract_crops", root),
     )
     return run_stage(stage, root, options)
 

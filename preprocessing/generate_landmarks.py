@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files_of=lambda video: [],
         folders_of=lambda video: [root.crops / video.id],
         settings={"crops-dir": options.crops_dir},
-        after=with_crops("extract_crops", options.crops_dir),
+        after=with_crops("extract_crops", root),
         preload=PRELOAD,
     )
     return run_stage(stage, root, options)

@@ -98,7 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if step is generate_folds and not any(word.startswith("--out") for word in extra):
             extra = [*extra, "--out", str(place(root) / "folds.csv")]
         print(f"== step {number} of {len(STEPS)}: {_name(step)}", flush=True)
-        code = step.main(["--root-dir", root, *extra])
+        try:
+            code = step.main(["--root-dir", root, *extra])
+        except KeyboardInterrupt as error:
+            if "--overwrite" not in extra:
+                raise
+            what = f"{_name(step)} goes on without --overwrite, by its own command; the steps after it still need it"
+            raise type(error)(what) from error
         if code:
             print(f"stopped at step {number}, {_name(step)}; the same command goes on from there", file=sys.stderr)
             return code

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +146,10 @@ def share_of(video: Video, count: int) -> int:
 def _run_items(
     stage: Stage, root: DataRoot, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace
 ) -> int:
-    keep_apart(stage, root, root.remote / "logs" if root.remote else logs, options)
-    done = set() if options.overwrite else there(root, map(stage.artifact_of, items))
-    todo = [video for video in items if stage.artifact_of(video) not in done]
+    keep_apart(stage, root, items, root.remote / "logs" if root.remote else logs, options)
+    wanted = {video.id: {stage.artifact_of(video), *stage.also_made(video)} for video in items}
+    done = set() if options.overwrite else there(root, chain.from_iterable(wanted.values()))
+    todo = [video for video in items if not wanted[video.id] <= done]
     # Long work first: nobody wants to wait for the one long video that began last.
     todo.sort(key=root.size_of, reverse=True)
     executor = _executor(options.executor, options.ray_address) if todo else run_locally

@@ -1,17 +1,18 @@
 """What a stage's artifacts were made with, kept beside its log, so that those of different settings are never mixed."""
 
 import argparse
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from common.errors import UserError
 from common.files import remove_folder
 from common.places import Remote, RemoteMissingError
-from preprocessing.data_root import CROPS, DataRoot
+from preprocessing.data_root import CROPS, DataRoot, Video
 from preprocessing.remote_root import done_already, empty, forget
 
 if TYPE_CHECKING:
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
 MADE_FROM = "made from"  # among a stage's settings: those of the stage whose artifacts it works on
 
 
-def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: argparse.Namespace) -> None:
+def keep_apart(
+    stage: "Stage", root: DataRoot, items: Sequence[Video], logs: Path | Remote, options: argparse.Namespace
+) -> None:
     """Raise UserError if there are artifacts of other settings; with `--overwrite` remove them instead.
 
     Those made from what the stage before had made with other settings are of no use any more, and removed in any case.
-    Both before anything is made: after an interruption none may be taken for a new one.
+    So are those of `items` with `--overwrite`, whatever they were made with. All before anything is made: after an
+    interruption none may be taken for a new one.
     """
     path = logs / f"{stage.kept_as or stage.name}.settings.json"
     before, now = _read(path), dict(stage.settings)
     if stage.after:
         now[MADE_FROM] = _read(logs / f"{stage.after}.settings.json")
-    if not _agree(before, now):
+    old, changed = set(), not _agree(before, now)
+    if changed:
         old = there(root, map(stage.artifact_of, stage.items))
         outdated = _own(before) == _own(now)
         if old and not (options.overwrite or outdated):
@@ -42,16 +47,20 @@ def keep_apart(stage: "Stage", root: DataRoot, logs: Path | Remote, options: arg
             raise UserError(f"{stage.name} was run with {what}: all has to be done again, not --limit or --part alone")
         if old and outdated:
             print(f"{stage.name}: all is done again, since {stage.after} was run with other settings", file=sys.stderr)
+    elif options.overwrite:
+        old = there(root, map(stage.artifact_of, items))
+    if changed or options.overwrite:
         # The artifact first: what it stands for is not there any more.
         _remove(old, root.remote)
-        _empty([folder for video in stage.items for folder in stage.also_made(video)], root.remote)
+        _empty([folder for video in items for folder in stage.also_made(video)], root.remote)
     # Several shares may start at once, and all write the same.
     path.write_bytes(json.dumps(now).encode() + b"\n")
 
 
-def with_crops(stage: str, crops_dir: str | Path) -> str:
+def with_crops(stage: str, root: DataRoot) -> str:
     """The name under which a stage whose artifacts lie with the crops keeps its settings: each folder has its own."""
-    return stage if Path(crops_dir) == Path(CROPS) else f"{stage}.{quote(str(Path(crops_dir)), safe='')}"
+    folder = os.path.relpath(root.crops, root.path)
+    return stage if folder == CROPS else f"{stage}.{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
 def there(root: DataRoot, artifacts: Iterable[Path]) -> set[Path]:
@@ -85,6 +94,7 @@ def _remove(artifacts: Iterable[Path], remote: Remote | None) -> None:
 def _empty(folders: Sequence[Path], remote: Remote | None) -> None:
     """Remove folders that no artifact stands for any more, where they are."""
     if remote:
+        forget(remote, folders)
         empty(remote, folders)
         return
     for folder in folders:

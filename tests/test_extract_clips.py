@@ -63,6 +63,9 @@ def test_step_resumes_and_redoes_what_is_missing(clipped, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "track_faces: 0 done, 3 skipped" in output and "extract_clips: 1 done, 5 skipped" in output
     assert (root / "sequences" / video / "0_0.png").exists()
+    shutil.rmtree(root / "clips" / video)
+    assert extract_clips.main(["--root-dir", str(root)]) == 0
+    assert "extract_clips: 1 done, 5 skipped" in capsys.readouterr().out and (root / "clips" / video).exists()
 
 
 def test_other_settings_are_refused(clipped, tmp_path):

@@ -271,6 +271,12 @@ def test_scale_from_python_is_what_it_is_in_a_command(folder, weights):
             predict_folder(folder, ["small"], detector_scale=wrong, **options)
 
 
+def test_empty_names_cannot_be_written_to(run):
+    for option in ("--output", "--details", "--report"):
+        code, _, err = run(option, "")
+        assert code == 2 and "an empty name cannot be written to" in err
+
+
 def test_limit_takes_the_first_videos(run, tmp_path):
     run("--limit", "1")
     assert [name for name, _ in read_csv(tmp_path / "out.csv")[1:]] == ["004.mp4"]

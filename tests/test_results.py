@@ -1,5 +1,7 @@
 """Results on a disk: what two runs may not share, what is not written over, and which record counts."""
 
+import json
+
 import pytest
 
 from common.errors import UserError
@@ -47,6 +49,16 @@ def test_unfinished_run_writes_over_what_it_had_begun_to_write(interrupted):
         assert run.begin(SETTINGS) == {("a", 1, 1)}
         run.finish([Video("a", None)], lambda record: {})
     assert (interrupted / "a.jsonl").read_text().count("\n") == 1
+
+
+def test_run_of_a_version_that_noted_no_files_goes_on(interrupted):
+    partial = interrupted / "a.csv.partial"
+    head, *records = partial.read_text().splitlines(keepends=True)
+    partial.write_text("".join([json.dumps({"settings": json.loads(head)["settings"]}) + "\n", *records]))
+    (interrupted / "a.jsonl").write_text("cut o")
+    (interrupted / "sub").mkdir()
+    with Results(interrupted / "a.csv", interrupted / "sub" / ".." / "a.jsonl") as run:
+        assert run.begin({**SETTINGS, "decoder": "pyav"}) == {("a", 1, 1)}
 
 
 def test_video_that_is_again_what_it_was_is_scored_again(interrupted):

@@ -95,11 +95,22 @@ def test_interrupted_overwriting_says_how_it_goes_on(root, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("preprocessing.runner._progress", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
-        run(detect_original_faces, root)
-    with pytest.raises(KeyboardInterrupt, match="the same command without --overwrite goes on from there"):
-        run(detect_original_faces, root, "--overwrite")
+    boxes = root / "boxes"
+    assert run(detect_original_faces, root) == 0
+    before = {path.name: path.read_bytes() for path in boxes.iterdir()}
+    for path in boxes.iterdir():
+        path.write_bytes(b"damaged")
+    with monkeypatch.context() as patch:
+        patch.setattr("preprocessing.runner._progress", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="the same command without --overwrite goes on from there"):
+            run(detect_original_faces, root, "--overwrite", "--limit", "1")
+        assert not (boxes / "004.json").exists() and len(list(boxes.iterdir())) == 2
+        with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+            run(detect_original_faces, root)
+        with pytest.raises(KeyboardInterrupt, match="detect_original_faces goes on without --overwrite, by its own"):
+            pipeline.main([str(root), "--overwrite", "--workers", "1", "--allow-empty"])
+    assert run(detect_original_faces, root) == 0
+    assert {path.name: path.read_bytes() for path in boxes.iterdir()} == before
 
 
 def test_each_folder_of_crops_has_settings_of_its_own(root):

@@ -118,6 +118,7 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
     """Remove what an earlier run of this name left, but the file `keep`: none of it may be taken for the new one's."""
     from training.tools.journal import METRICS
 
+    goes_on = bool(keep) and settings.last.exists() and keep.samefile(settings.last)
     ends = ("last", "best_dice")
     for path in settings.output_dir.glob(f"{glob.escape(settings.name)}_*"):
         end = path.name.removeprefix(f"{settings.name}_")
@@ -125,7 +126,7 @@ def _remove_run(settings, logs: Path, keep: Path | None) -> None:
             path.unlink()
     for path in logs.glob("events.out.tfevents.*"):
         path.unlink()
-    if not keep:  # else the epochs before the one it goes on from are its own
+    if not goes_on:  # else the epochs before are its own
         for path in (logs / METRICS, *logs.glob("predictions_*.json"), *logs.glob("faces_*.csv")):
             path.unlink(missing_ok=True)
 

@@ -58,7 +58,7 @@ class ApexPrecision:
     def step(self, optimizer: Optimizer, max_norm: float) -> Tensor:
         norm = clip_gradients(self.amp.master_params(optimizer), max_norm)
         optimizer.step()
-        return norm.nan_to_num(0, 0)  # apex leaves out what overflows
+        return norm if self.opt_level == "O0" else norm.nan_to_num(0, 0)  # there it leaves out what overflows
 
     def state_dict(self) -> dict[str, Any]:
         return self.amp.state_dict()
