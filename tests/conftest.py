@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import uuid
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from preprocessing import pipeline
 # Runs in this process shall be as those of the command.
 add_up_in_one_order()
 wait_without_spinning()
+# What a shell starts in the background ignores Ctrl-C, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -64,7 +64,7 @@ def test_table_is_written_and_logs_are_kept(done):
     out, _, _ = done
     table = (out / "table.md").read_text()
     assert table.startswith("# tiny\n\n2 real and 2 fake videos, each scored by networks that saw neither")
-    assert "| fold 1 " in table and "| seed 2 |" in table and "over 2 identities" in table
+    assert "| fold 1 " in table and "| seed 2 |" in table and "2 identities are too few" in table
     log = (out / "logs" / "fold1_seed1.log").read_text()
     assert "fake_loss" in log and "2 videos, 2 scored" in log
 

@@ -59,7 +59,9 @@ def test_no_pair_to_show_is_told(tmp_path):
 
 
 def test_networks_of_clips_and_other_names_are_refused(root):
+    clips = {**CONFIG, "input": "clip", "network": "mc3_18"}
+    del clips["encoder"]
     with pytest.raises(UserError, match="is of clips; this sheet is of single crops"):
-        preview(root, {**CONFIG, "input": "clip", "network": "mc3_18"}, "--out", root / "sheet.png")
+        preview(root, clips, "--out", root / "sheet.png")
     with pytest.raises(UserError, match=r"must end in \.png"):
         preview(root, CONFIG, "--out", root / "sheet.jpg")
