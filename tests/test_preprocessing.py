@@ -148,7 +148,8 @@ def test_second_run_of_a_step_on_one_root_is_refused(root):
     assert not list((root / "logs").glob("*.lock"))
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__.rpartition(".")[2])
+# Artifacts that are files, and folders; `make faults` does it to all steps.
+@pytest.mark.parametrize("step", (STEPS[0], STEPS[3]), ids=lambda step: step.__name__.rpartition(".")[2])
 def test_killed_steps_are_finished_by_the_same_command(root, processed, repository, step):
     """A real kill -9 of the whole process group, as soon as an artifact or the beginning of one is there."""
     done_before = STEPS[: STEPS.index(step)]

@@ -183,13 +183,13 @@ def test_killed_run_is_finished_by_the_same_command(folder, weights, tmp_path, r
     """A real kill -9, right after the first of many videos is counted."""
     many = tmp_path / "many"
     many.mkdir()
-    for number in range(12):
+    for number in range(6):
         shutil.copy(folder / "004.mp4", many / f"{number:02}.mp4")
-    argv = [sys.executable, str(repository / "predict_folder.py"), "--test-dir", str(many), "--frames", "12"]
+    argv = [sys.executable, str(repository / "predict_folder.py"), "--test-dir", str(many), "--frames", "6"]
     argv += ["--weights-dir", str(weights), "--models", "small", "--output", str(tmp_path / "out.csv")]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         seen = b""
-        while b" 1/12 " not in seen:
+        while b" 1/6 " not in seen:
             piece = process.stderr.read1()
             assert piece, f"ended early: {seen.decode()}"
             seen += piece
@@ -197,7 +197,7 @@ def test_killed_run_is_finished_by_the_same_command(folder, weights, tmp_path, r
     assert not (tmp_path / "out.csv").exists()
     finished = subprocess.run(argv, check=True, capture_output=True, text=True)
     assert "continuing: " in finished.stdout
-    uninterrupted = predict_folder(many, ["small"], weights_dir=weights, frames=12, say=lambda line: None)
+    uninterrupted = predict_folder(many, ["small"], weights_dir=weights, frames=6, say=lambda line: None)
     assert {name: float(label) for name, label in read_csv(tmp_path / "out.csv")[1:]} == uninterrupted.labels
 
 
