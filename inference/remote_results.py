@@ -40,9 +40,9 @@ class RemoteResults(Results):
         self.signature = json.dumps({"run": uuid.uuid4().hex}).encode() + b"\n"
 
     def __enter__(self) -> "RemoteResults":
-        output, details = self.files["output"], self.files["details"]
-        if details in (output, self._errors_url):
-            raise UserError(f"{details}: --details is the same file as the output or one beside it")
+        for option, url in self.files.items():
+            if option != "output" and url in (self.name, self._errors_url):
+                raise UserError(f"{url}: --{option} is the same file as the output or one beside it")
         found = self.pieces.entries()
         pieces = [found[name] for name in sorted(found) if name.isdecimal()]
         contents = asked_at_once(Remote.read_bytes, pieces)

@@ -71,6 +71,7 @@ class Results:
         self.partial = self._beside(".partial")
         self.name: object = self.output
         self.retry = self._beside(".retry")
+        report = None if report is None else _target(report)
         self.files: dict[str, Path | Remote | None] = {"output": self.output, "details": self.details, "report": report}
 
     def __enter__(self) -> "Results":

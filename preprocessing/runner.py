@@ -148,7 +148,7 @@ def _run_items(
 ) -> int:
     keep_apart(stage, root, items, root.remote / "logs" if root.remote else logs, options)
     wanted = {video.id: {stage.artifact_of(video), *stage.also_made(video)} for video in items}
-    done = set() if options.overwrite else there(root, chain.from_iterable(wanted.values()))
+    done = there(root, chain.from_iterable(wanted.values()))
     todo = [video for video in items if not wanted[video.id] <= done]
     # Long work first: nobody wants to wait for the one long video that began last.
     todo.sort(key=root.size_of, reverse=True)
