@@ -77,15 +77,17 @@ def test_interrupted_removal_leaves_no_folder_that_counts_as_done(root, monkeypa
     assert run(detect_original_faces, root, "--detector-scale", "0.5", "--overwrite") == 0
 
     def interrupted(folder, **_):
-        if Path(folder).exists():
-            next(Path(folder).glob("*")).unlink()
+        for first in Path(folder).glob("*"):
+            first.unlink()
             raise KeyboardInterrupt
+        if Path(folder).exists():  # that of the video without a face, if it comes first
+            Path(folder).rmdir()
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "rmtree", interrupted)
         run(extract_crops, root)
     whole = {path.name for path in (root / "crops").iterdir() if not path.name.startswith(".")}
-    assert len(whole) == len(before) - 1
+    assert len(before) - len(whole) in (1, 2)
     assert all(sorted(p.name for p in (root / "crops" / name).iterdir()) == before[name] for name in whole)
     assert run(extract_crops, root) == 0
     assert {path.name for path in (root / "crops").iterdir()} == before.keys()
