@@ -79,10 +79,11 @@ def resolve_device(options: argparse.Namespace) -> str:
     if wanted != "cpu" and _has_cuda_driver():
         import torch
 
-        if torch.cuda.is_available():
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(wanted.partition(":")[2] or 0) < count:
             return "cuda:0" if wanted == "auto" else wanted
     if wanted.startswith("cuda"):
-        print(f"device: cpu ({wanted} was asked for, but no CUDA device is usable)")
+        print(f"device: cpu ({wanted} was asked for, but it is not usable)")
     return "cpu"
 
 

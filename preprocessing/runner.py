@@ -111,8 +111,10 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     check_executor(options.executor, options.ray_address)
     index, count = options.part
     share = "" if count == 1 else f".{index}of{count}"
-    chosen = first_sources((v for v in root.videos.values() if share_of(v, count) == index), options.limit)
+    chosen = first_sources((v for v in root.videos.values() if share_of(v.source, count) == index), options.limit)
     items = [video for video in stage.items if video.source in chosen]
+    # Each is told by one share alone.
+    stage.problems = [problem for problem in stage.problems if share_of(problem.item, count) == index]
     keeping = keeping_what_is_done(KEPT_OF_NEW if options.overwrite else KEPT)
     if root.remote:
         with keeping, tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
@@ -134,12 +136,12 @@ def first_sources(videos: Iterable[Video], limit: int | None) -> set[str]:
     return set(islice(dict.fromkeys(video.source for video in videos), limit))
 
 
-def share_of(video: Video, count: int) -> int:
-    """Which of `count` shares (from 1) a video belongs to; fakes go along with the original whose boxes they need.
+def share_of(source: str, count: int) -> int:
+    """Which of `count` shares (from 1) an original belongs to; its fakes, which need its boxes, go along with it.
 
-    A hash of the original's id decides, so that shares stay as they are when videos come and go.
+    A hash of its id decides, so that shares stay as they are when videos come and go.
     """
-    digest = hashlib.sha256(video.source.encode(errors="surrogateescape")).digest()
+    digest = hashlib.sha256(source.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") % count + 1
 
 
@@ -178,7 +180,8 @@ def _run_items(
         f"{stage.name}: {done} done, {skipped} skipped, {bad} failed{details}"
         + (f"; reasons in {root.remote / 'logs' / errors.name if root.remote else errors}" if bad else "")
     )
-    nothing_possible = bad > 0 and done + skipped == 0
+    # A share may be empty, as long as others are not.
+    nothing_possible = bad > 0 and done + skipped == 0 and (len(items) > 0 or not share)
     return int(nothing_possible or (options.strict and bad > 0))
 
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -129,7 +130,7 @@ def test_fakes_are_in_the_share_of_their_original(processed):
 
     root = read_data_root(processed)
     for count in (2, 5, 16):
-        shares = {video.id: share_of(video, count) for video in root.videos.values()}
+        shares = {video.id: share_of(video.source, count) for video in root.videos.values()}
         assert all(shares[fake.id] == shares[fake.original] for fake in root.fakes)
         assert all(1 <= share <= count for share in shares.values())
 
@@ -215,6 +216,18 @@ def test_nothing_possible_is_a_failure(root):
     for path in root.rglob("*.mp4"):
         path.write_bytes(b"not a video")
     assert detect_original_faces.main(["--root-dir", str(root)]) == 1
+
+
+def test_problems_are_told_by_one_share_and_an_empty_share_is_no_failure(root, capsys):
+    metadata = root / "dfdc_train_part_0" / "metadata.json"
+    entries = json.loads(metadata.read_text())
+    ghosts = {f"ghost{number}.mp4": {"label": "REAL"} for number in range(9)}
+    metadata.write_text(json.dumps(entries | ghosts))
+    for part in range(1, 6):
+        assert detect_original_faces.main(["--root-dir", str(root), "--part", f"{part}/5"]) == 0
+    counts = [re.findall(r"\d+", line)[:3] for line in capsys.readouterr().out.splitlines() if " done, " in line]
+    assert len(counts) == 5 and ["0", "0"] in [line[:2] for line in counts if line[2] != "0"]
+    assert [sum(int(line[column]) for line in counts) for column in range(3)] == [3, 0, 9]
 
 
 def test_problems_of_the_data_are_counted_by_the_first_steps(root, capsys):
