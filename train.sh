@@ -31,6 +31,9 @@ for option in "$@"; do
     elif [[ "$option" == --overwrite ]]; then
         echo "train.sh: --overwrite would begin all five runs anew whenever they are to go on; set other WEIGHTS and LOGS" >&2
         exit 2
+    elif [[ "$option" == --resume || "$option" == --resume=* ]]; then
+        echo "train.sh: its runs go on from their own states; --initial-weights FILE begins from the weights of another" >&2
+        exit 2
     fi
 done
 if ((gpus > 1 || ${NNODES:-1} > 1 || ${MAX_RESTARTS:-0} > 0)); then

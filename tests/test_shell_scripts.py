@@ -116,6 +116,8 @@ def test_one_process_is_started_again_too(repository, tmp_path, echoing_python):
 def test_training_of_five_runs_is_not_begun_anew_by_an_option(repository, tmp_path, echoing_python):
     done = call(repository, "train.sh", "root", "0", "--overwrite", PYTHON=echoing_python, LOGS=str(tmp_path))
     assert done.returncode == 2 and "set other WEIGHTS and LOGS" in done.stderr and not list(tmp_path.glob("b7_*"))
+    done = call(repository, "train.sh", "root", "0", "--resume=x", PYTHON=echoing_python, LOGS=str(tmp_path))
+    assert done.returncode == 2 and "--initial-weights FILE" in done.stderr and not list(tmp_path.glob("b7_*"))
 
 
 @pytest.mark.parametrize("arguments", [(), ("root",), ("root", "many"), ("root", "-1")])

@@ -193,6 +193,22 @@ def test_from_zero_and_zero_score(train, tmp_path):
     assert (tmp_path / "more" / "weights" / f"{NAME}_1").exists()
 
 
+def test_run_from_zero_goes_on_by_the_same_command(train, tmp_path):
+    train()
+    last = tmp_path / "out" / "weights" / f"{NAME}_last"
+    again = ("--resume", "auto", "--from-zero", "--zero-score")
+    code, lines = train(*again)
+    assert code == 0 and any("at epoch 0, best bce 100.0" in line for line in lines)
+    before = last.read_bytes()
+    code, lines = train(*again)
+    assert code == 0 and last.read_bytes() == before
+    assert any("--from-zero and --zero-score where it began, not again" in line for line in lines)
+    assert any("all 2 epochs are done" in line for line in lines)
+    # Another run takes the weights, not what that one has been asked.
+    code, lines = train("--resume", last, "--from-zero", out="more")
+    assert any("at epoch 0" in line for line in lines)
+
+
 def test_other_network_does_not_resume(train, tmp_path):
     train()
     with pytest.raises(UserError, match="does not fit DeepFakeClassifier with"):
@@ -239,6 +255,15 @@ def test_restart_by_torchrun_does_not_begin_anew(train, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--overwrite would remove what this run has saved"):
         train("--overwrite", "--resume", "auto", out="first")
     assert all(map(torch.equal, last_weights(tmp_path / "first"), before))
+
+
+def test_restart_by_torchrun_goes_on_whatever_the_run_began_from(train, tmp_path, monkeypatch):
+    train()
+    start = tmp_path / "out" / "weights" / f"{NAME}_0"
+    train("--resume", start, "--from-zero", out="more")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    code, lines = train("--resume", start, "--from-zero", out="more")
+    assert code == 0 and any("all 2 epochs are done" in line for line in lines)
 
 
 def test_beginning_anew_removes_what_the_old_run_left(train, tmp_path):

@@ -22,7 +22,7 @@ def make_parser() -> Parser:
     add("--prefix", default="classifier_", metavar="TEXT", help="beginning of the checkpoints' names")
     add("--resume", metavar="FILE", help="go on from this checkpoint; auto: from the run's own, if there is one")
     add("--overwrite", action="store_true", help="begin anew though there are checkpoints of such a run")
-    add("--from-zero", action="store_true", help="with --resume: take the weights, count epochs from 0")
+    add("--from-zero", action="store_true", help="with --resume: take the weights, begin at epoch 0")
     add("--zero-score", action="store_true", help="with --resume: forget the best bce")
     add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, a package, or a file")
     add("--seed", type=count, default=777, metavar="N", help="decides weights, order and augmentation")

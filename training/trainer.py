@@ -96,6 +96,7 @@ class Trainer:
         )
         self.begin_at(0)
         self.bce_best = NO_BCE
+        self.afresh: list[str] = []
         self.frozen: bool | None = None
         self.saved: Path | None = None
 
@@ -271,6 +272,7 @@ class Trainer:
                 [group["lr"] for group in self.optimizer.param_groups],
                 random_states,
                 self.bce_best,
+                self.afresh,
             )
             epoch = self.position.epoch + bool(self.position.batch)
             save_checkpoint(self.settings.last, self.network, self.config, epoch, self.bce_best, state)

@@ -197,8 +197,11 @@ def make_datasets(options: argparse.Namespace, config):
 
 
 def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
-    if options.overwrite and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
-        raise UserError("restarted by torchrun: --overwrite would remove what this run has saved; go on without it")
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        if options.overwrite:
+            raise UserError("restarted by torchrun: --overwrite would remove what this run has saved; go on without it")
+        if last.exists():  # of this run: with that of another one it had not started
+            return last
     if options.resume == "auto":
         return last if last.exists() and not options.overwrite else None
     if options.resume and Path(options.resume).absolute() == last.absolute():
@@ -212,10 +215,10 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     """A trainer with its network, at the beginning or where the checkpoint `resume` stands."""
     import torch
 
-    from training.tools.checkpoints import CheckpointError, load_weights, number_of, read_checkpoint
+    from training.tools.checkpoints import load_weights, read_checkpoint
     from training.tools.optimizers import create_optimizer
     from training.tools.precision import choose_precision
-    from training.trainer import NO_BCE, Trainer
+    from training.trainer import Trainer
     from training.zoo.initial_weights import initialize
     from training.zoo.networks import network_of
 
@@ -239,27 +242,49 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     torch.manual_seed(settings.seed + group.rank)
     optimizer = create_optimizer(config.optimizer, network, apex=options.amp_backend == "apex")
     trainer = Trainer(config, settings, group, network, optimizer, precision, training, validation)
-    if not resume:
-        return trainer
+    if resume:
+        remarks = _go_on(trainer, content, resume, options)
+        say("; ".join([f"resuming {resume} at {trainer.where()}, best bce {trainer.bce_best:.5f}", *remarks]))
+    else:
+        trainer.afresh = _afresh(options)
+    return trainer
+
+
+def _afresh(options: argparse.Namespace) -> list[str]:
+    """What the run is asked to do where it begins, by the options' names."""
+    return [name for name in ("from_zero", "zero_score") if getattr(options, name)]
+
+
+def _go_on(trainer, content: Mapping, resume: Path, options: argparse.Namespace) -> list[str]:
+    """Take a trainer, whose weights are loaded, to where the checkpoint stands; returns remarks."""
+    from training.tools.checkpoints import CheckpointError, number_of
+    from training.trainer import NO_BCE
+
     state = content.get("training")
-    before = _optimizer_type(content)
-    if isinstance(state, Mapping) and before not in (None, config.optimizer.type) and not options.from_zero:
-        now = config.optimizer.type
-        raise UserError(f"{resume}: was trained with {before}, not {now}; --from-zero takes its weights alone")
-    if isinstance(state, Mapping) and not options.from_zero:
+    state = state if isinstance(state, Mapping) else None
+    asked = _afresh(options)
+    # What the run was asked where it began is not done to it again where it goes on.
+    before = state.get("afresh") if state and resume == trainer.settings.last else None
+    before = before if isinstance(before, list) else []
+    from_zero, zero_score = (name in asked and name not in before for name in ("from_zero", "zero_score"))
+    trainer.afresh = [*before, *(name for name in asked if name not in before)]
+    optimizer, now = _optimizer_type(content), trainer.config.optimizer.type
+    if state and optimizer not in (None, now) and not from_zero:
+        raise UserError(f"{resume}: was trained with {optimizer}, not {now}; --from-zero takes its weights alone")
+    if state and not from_zero:
         try:
             remarks = trainer.restore(state)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{resume}: its training state does not fit: {error!r}") from error
     else:
         remarks = ["optimizer and random states begin afresh"]
-        trainer.begin_at(0 if options.from_zero else number_of(content, "epoch", int) or 0)
+        trainer.begin_at(0 if from_zero else number_of(content, "epoch", int) or 0)
         best = number_of(content, "bce_best", float)
         trainer.bce_best = NO_BCE if best is None else best
-    if options.zero_score:
+    if zero_score:
         trainer.bce_best = NO_BCE
-    say("; ".join([f"resuming {resume} at {trainer.where()}, best bce {trainer.bce_best:.5f}", *remarks]))
-    return trainer
+    again = [f"--{name.replace('_', '-')}" for name in asked if name in before]
+    return [*remarks, f"{' and '.join(again)} where it began, not again"] if again else remarks
 
 
 def _try_out(network, config, path: str) -> None:

@@ -66,6 +66,7 @@ def training_state(
     lrs: list[float],
     random_states: list[Mapping[str, torch.Tensor]],
     bce_best: float,
+    afresh: list[str],
 ) -> dict[str, Any]:
     """The dictionary for `save_checkpoint(training=...)`; tensors, numbers, strings and containers of them."""
     return {
@@ -79,4 +80,5 @@ def training_state(
         "scheduler": {"epoch": position.epoch, "batch": position.batch, "lrs": lrs},
         "random": random_states,
         "bce_best": bce_best,
+        "afresh": afresh,  # the options by which the run began so; they do it once
     }
