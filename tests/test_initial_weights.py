@@ -1,6 +1,8 @@
 """What a network starts from: chance, a file, or timm's weights; and what is said where they cannot be had."""
 
 import hashlib
+import os
+import pickle
 import socket
 
 import pytest
@@ -8,11 +10,14 @@ import requests
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
+from torchvision.models import get_weight
 
 from common.errors import UserError
+from common.files import sha256_of
 from training.tools.checkpoints import save_checkpoint
 from training.tools.config import NetworkConfig
 from training.zoo.classifiers import create_encoder, create_network
+from training.zoo.clips import TORCHVISION_WEIGHTS, create_clip_network
 from training.zoo.i3d import I3D
 from training.zoo.initial_weights import initialize
 from training.zoo.resnet3d import ResNet34_3D
@@ -217,3 +222,37 @@ def test_file_of_another_clip_network_does_not_fit(tmp_path):
     torch.save(ResNet34_3D().state_dict(), tmp_path / "other.pt")
     with pytest.raises(UserError, match=r"does not fit I3D: \d+ missing"):
         initialize(I3D(), NetworkConfig(input="clip", network="I3D"), str(tmp_path / "other.pt"))
+
+
+def kinetics(folder, monkeypatch):
+    """Where torchvision's cache has the file of MC3-18, which would be asked for at a port where nobody listens."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder))
+    url = get_weight(TORCHVISION_WEIGHTS["mc3_18"]).url
+    (folder / "checkpoints").mkdir()
+    return folder / "checkpoints" / url.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", pickle.dumps(os.getcwd)], ids=["empty", "a page", "code"])
+def test_file_in_torchvisions_cache_that_is_another_is_not_opened(tmp_path, monkeypatch, content):
+    kinetics(tmp_path, monkeypatch).write_bytes(content)
+    network = create_clip_network("mc3_18")
+    with pytest.raises(UserError, match="is not the file that torchvision published; delete it"):
+        initialize(network, NetworkConfig(network="mc3_18", input="clip"), "imagenet")
+
+
+def test_weights_in_torchvisions_cache_keep_our_last_layer(tmp_path, monkeypatch):
+    network, other = create_clip_network("mc3_18"), create_clip_network("mc3_18")
+    path = kinetics(tmp_path, monkeypatch)
+    state = other.state_dict()
+    last = list(state)[-1].rpartition(".")[0]
+    classes = {f"{last}.weight": torch.zeros(400, 512), f"{last}.bias": torch.zeros(400)}
+    torch.save(state | classes, path)
+    # Such a file as torchvision publishes, under the name that its content gives it.
+    named = path.with_name(f"{path.stem.rpartition('-')[0]}-{sha256_of(path)[:8]}.pth")
+    path.rename(named)
+    published = get_weight(TORCHVISION_WEIGHTS["mc3_18"]).value
+    monkeypatch.setattr(published, "url", f"http://127.0.0.1:1/{named.name}")
+    before = state_of(network)
+    initialize(network, NetworkConfig(network="mc3_18", input="clip"), "imagenet")
+    after = state_of(network)
+    assert all(torch.equal(after[k], before[k] if k.startswith(f"{last}.") else state[k]) for k in after)

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
+import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from common.errors import UserError, one_line
@@ -56,12 +59,27 @@ def _from_torchvision(network: nn.Module, name: str) -> str:
     if name not in TORCHVISION_WEIGHTS:
         raise UserError(f"nobody publishes weights of {name} by name; --initial-weights takes a file, or none")
     published = TORCHVISION_WEIGHTS[name]
-    try:
-        found = torchvision.models.get_weight(published).get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{published} could not be fetched ({one_line(error)[:150]}){ADVICE}") from error
-    network.load_state_dict(_with_own_classes(network, found))
+    path = _fetched(torchvision.models.get_weight(published).url, published)
+    load_weights(network, {"state_dict": _with_own_classes(network, read_checkpoint(path))}, path, name)
     return f"initial weights: {published} of torchvision"
+
+
+def _fetched(url: str, what: str) -> Path:
+    """The file in torchvision's cache, whose name holds the beginning of its SHA-256, fetched if it is not there.
+
+    Raises UserError if it cannot be had, or is not what was published.
+    """
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    beginning = path.stem.rpartition("-")[2]
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), beginning, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{what} could not be fetched ({one_line(error)[:150]}){ADVICE}") from error
+    if not sha256_of(path).startswith(beginning):
+        raise UserError(f"{path}: is not the file that torchvision published; delete it and start again{ADVICE}")
+    return path
 
 
 def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
@@ -76,13 +94,12 @@ def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
     timm.models.set_pretrained_check_hash()  # of files that come from no hub and have their hash in their name
     try:
         pretrained = timm.create_model(name, pretrained=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        _refuse_altered(published.hf_hub_id)
         raise UserError(
             f"ImageNet weights of {name} could not be loaded ({without_secrets(one_line(error))[:150]}){ADVICE}"
         ) from error
-    altered = _altered(published.hf_hub_id) if published.hf_hub_id else None
-    if altered:
-        raise UserError(f"{altered}: is not the file that the model hub published; delete it and start again{ADVICE}")
+    _refuse_altered(published.hf_hub_id)
     network.encoder.load_state_dict(pretrained.state_dict(), strict=True)
     return f"initial weights: {name} of timm"
 
@@ -111,15 +128,16 @@ def _cached(repository: str) -> Path | None:
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
-def _altered(repository: str) -> Path | None:
-    """The cached file of weights if its bytes are not those that were published.
+def _refuse_altered(repository: str | None) -> None:
+    """Raise UserError if the bytes of the cached file of weights are not those that were published.
 
     The hub's client compares sizes only. It names the bytes by the SHA-256 that the hub announced and links to them;
     where a file system has no links, nothing is left to compare with.
     """
-    path = _cached(repository)
+    path = _cached(repository) if repository else None
     announced = path.readlink().name if path and path.is_symlink() else ""
-    return path if re.fullmatch(r"[0-9a-f]{64}", announced) and sha256_of(path) != announced else None
+    if re.fullmatch(r"[0-9a-f]{64}", announced) and sha256_of(path) != announced:
+        raise UserError(f"{path}: is not the file that the model hub published; delete it and start again{ADVICE}")
 
 
 def _with_own_classes(network: nn.Module, found: Mapping) -> dict[str, Tensor]:
@@ -150,7 +168,6 @@ def _from_file(network: nn.Module, config: NetworkConfig, path: Path) -> str:
 def _content_of(path: Path) -> Mapping:
     """The file as a dictionary that holds a `state_dict`."""
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
