@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ OWN_OPTIONS = (
 )
 
 
+_local = partial(only_local, command="cross_validate.py")
+
+
 def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """Our options, and those that go to train_classifier as they are."""
     parser = Parser(
@@ -49,12 +53,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     )
     add = parser.add_argument
     add("--config", required=True, type=Path, metavar="FILE", help="the recipe, see configs/")
-    add("--data-dir", required=True, type=Path, metavar="DIR", help="the data root, with videos and crops")
-    add("--folds-csv", required=True, type=Path, metavar="FILE", help="the table of crops")
+    add("--data-dir", required=True, type=_local, metavar="DIR", help="the data root, with videos and crops")
+    add("--folds-csv", required=True, type=_local, metavar="FILE", help="the table of crops")
     add("--folds", nargs="+", required=True, type=count, metavar="N", help="folds to hold out, one after another")
     add("--seeds", nargs="+", type=count, default=[777], metavar="N", help="seeds to train from, each with each fold")
     add("--average", action="store_true", help="of each fold, also the network that is the mean of all its seeds'")
-    add("--out", required=True, type=Path, metavar="DIR", help="where everything goes")
+    add("--out", required=True, type=_local, metavar="DIR", help="where everything goes")
     add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, a package, or a file")
     add("--epochs", type=positive_int, metavar="N", help="instead of the config's; its max_iter changes along")
     add("--gpu", default="0", metavar="N", help="number of the GPU, or cpu; without a GPU it is the CPU")
@@ -73,7 +77,7 @@ def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> 
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     with held(out / ".lock", f"{out}: another cross-validation is writing there"):
-        root = read_data_root(only_local(options.data_dir, "cross_validate.py"))
+        root = read_data_root(options.data_dir)
         table = _prepare(options, further)
         chosen = {fold: held_out_videos(table, root, fold) for fold in options.folds}
         runs, averaged = [], []

@@ -156,9 +156,9 @@ def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Rem
     def local(path: str | None, number: int) -> str | None:
         if not is_url(path):
             return path
+        remote = place(path)
         if not options.out:
             raise UserError(f"{path}: say with --out in which folder of this machine the results go")
-        remote = place(path)
         if not remote.is_file():
             raise UserError(f"{path}: no such file (of URLs, single files are taken: metadata.json, a CSV, details)")
         copy = folder / str(number) / remote.name

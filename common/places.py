@@ -19,6 +19,8 @@ from common.files import replacing
 from common.redaction import without_secrets
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# user:password@, the secret keys of S3 having slashes in them at times, and the signature of a signed URL.
+_CREDENTIALS = re.compile(r"\w[\w+.-]*://([^/]*@|[^/]*:[^/]*[^/\d][^/]*/.*@)|.*\?.*=")
 # Of local copies: what a killed process leaves of them in the folder for temporary files can be told by it.
 TEMPORARY = "dfdc-"
 # Questions that are asked at the same time, where there is one for every video.
@@ -47,7 +49,7 @@ def place(text: "str | Path | Remote") -> "Path | Remote":
 def only_local(path: "str | Path | Remote", command: str) -> Path:
     """The Path; UserError if it is a URL, which `command` does not take."""
     if is_url(path):
-        raise UserError(f"{path}: {command} takes no URLs; copy it to a disk, or mount the bucket")
+        raise UserError(f"{without_secrets(path)}: {command} takes no URLs; copy it to a disk, or mount the bucket")
     return Path(path)
 
 
@@ -65,7 +67,7 @@ class Remote:
 
     @classmethod
     def at(cls, url: str) -> "Remote":
-        if "@" in url.partition("://")[2].partition("/")[0]:
+        if _CREDENTIALS.match(url):
             raise UserError(f"{without_secrets(url)}: credentials do not belong into a URL; the environment has them")
         return cls(url.rstrip("/"))
 

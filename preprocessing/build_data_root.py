@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, run_command
@@ -43,9 +44,9 @@ class Entry:
 
 def entries_of_root(path: Path) -> list[Entry]:
     """Entries for what is usable of another data root, in its parts. What is not is printed."""
-    root = read_data_root(only_local(path, "build_data_root"))
+    root = read_data_root(path)
     for problem in root.problems:
-        print(f"{path}: {problem.item}: {problem.reason}; left out")
+        print(one_line(f"{path}: {problem.item}: {problem.reason}; left out"))
     return [Entry(video.path, video.label, video.original, video.part) for video in root.videos.values()]
 
 
@@ -171,13 +172,16 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(target.resolve())
 
 
+_local = partial(only_local, command="build_data_root")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="preprocessing.build_data_root", description="Your own videos as a data root, by links.")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the data root to make")
-    parser.add_argument("--real", nargs="+", type=Path, default=[], metavar="DIR", help="folders of real videos")
-    parser.add_argument("--fake", nargs="+", type=Path, default=[], metavar="DIR", help="folders of fake videos")
-    parser.add_argument("--root", nargs="+", type=Path, default=[], metavar="DIR", help="data roots, parts and all")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="a table video,label[,original] instead of folders")
+    parser.add_argument("out", type=_local, metavar="OUT", help="the data root to make")
+    parser.add_argument("--real", nargs="+", type=_local, default=[], metavar="DIR", help="folders of real videos")
+    parser.add_argument("--fake", nargs="+", type=_local, default=[], metavar="DIR", help="folders of fake videos")
+    parser.add_argument("--root", nargs="+", type=_local, default=[], metavar="DIR", help="data roots, parts and all")
+    parser.add_argument("--csv", type=_local, metavar="FILE", help="a table video,label[,original] instead of folders")
     options = parser.parse_args(argv)
     if bool(options.csv) == bool(options.real or options.root) or (options.csv and options.fake):
         parser.error("give either --csv, or --root or --real, and --fake")

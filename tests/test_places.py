@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.places import Remote, RemoteError, local_copy, place, writing
+from common.places import Remote, RemoteError, local_copy, only_local, place, writing
 
 
 def test_a_path_stays_a_path_and_a_url_becomes_a_remote():
@@ -30,6 +30,18 @@ def test_a_url_with_credentials_is_refused_without_showing_them():
         place("s3://key:hidden@bucket/folder")
     assert "hidden" not in str(error.value)
     assert place("s3://bucket/name@home.mp4").name == "name@home.mp4"
+    assert place("http://localhost:9000/bucket/name@home.mp4").name == "name@home.mp4"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://AKIA:hid/den@bucket/root", "s3://key:hidden@bucket", "https://x.net/a.csv?sp=r&sig=hidden"],
+)
+def test_no_refusal_shows_credentials(url):
+    for refuse in (place, lambda path: only_local(path, "training")):
+        with pytest.raises(UserError) as error:
+            refuse(url)
+        assert "hid" not in str(error.value)
 
 
 def test_what_is_written_is_there_whole_and_listed(bucket, tmp_path):
