@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 
 from common.errors import UserError
 
+# At the top of a disk's own file system; nobody but root may look into it.
+LOST_AND_FOUND = "lost+found"
 # A full disk, a used-up quota, a file as large as the limit on files allows (`ulimit -f`).
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

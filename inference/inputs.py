@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.files import LOST_AND_FOUND
 from common.places import Remote, is_url, place
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.stream import Video
@@ -79,9 +80,17 @@ def _walk(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         seen.add(real)
-        left_out = PREPROCESSED if any(Path(folder, name, "metadata.json").is_file() for name in subfolders) else ()
+        subfolders[:] = [name for name in subfolders if name != LOST_AND_FOUND]
+        left_out = PREPROCESSED if any(_is_part(Path(folder, name)) for name in subfolders) else ()
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in left_out)
         yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _is_part(folder: Path) -> bool:
+    try:
+        return (folder / "metadata.json").is_file()
+    except PermissionError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _unreadable(error: OSError) -> None:

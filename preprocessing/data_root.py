@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import LOST_AND_FOUND
 from common.places import Remote, RemoteError, asked_at_once, is_url, place
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -115,7 +116,14 @@ def read_data_root(path: str | Path | Remote, crops_dir: str | Path = CROPS) -> 
     if (root.path / METADATA).exists():
         raise UserError(f"{root.path}: is a part itself ({METADATA} lies in it); give the folder above it")
     for folder in sorted(root.path.iterdir(), key=_by_number):
-        if (folder / METADATA).is_file():
+        if folder.name == LOST_AND_FOUND:
+            continue
+        try:
+            is_part = (folder / METADATA).is_file()
+        except PermissionError as error:
+            root.problems.append(Problem(folder.name, f"cannot be read ({error.strerror})"))
+            continue
+        if is_part:
             read = (folder / METADATA).read_bytes
             _add_part(root, folder, read, lambda name, folder=folder: (folder / name).is_file())
         elif folder.is_dir() and "dfdc" in folder.name:

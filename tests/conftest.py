@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,29 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def _shared_folder() -> Path:
     """The folder with `samples` and `golden`: DFDC_SHARED, or `shared` beside the repository."""
     return Path(os.environ.get("DFDC_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture
+def nobody():
+    """Runs a block as a user to whom `path` and all above it are open, but nothing else; root may look anywhere."""
+
+    @contextmanager
+    def call(path: Path):
+        if os.geteuid():
+            yield
+            return
+        closed = [(folder, folder.stat().st_mode) for folder in (path, *path.parents)]
+        for folder, mode in closed:
+            folder.chmod(mode | 0o055)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            for folder, mode in closed:
+                folder.chmod(mode)
+
+    return call
 
 
 @pytest.fixture(scope="session")
