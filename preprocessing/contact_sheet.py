@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 
 from common.errors import Parser, UserError, positive_int, run_command
+from common.files import replacing
 from common.places import only_local
 from faces.geometry import isotropically_resize_image
 from preprocessing.data_root import DataRoot, Video, read_data_root
-from preprocessing.runner import add_crops_option
+from preprocessing.generate_landmarks import crops_of, read_png
+from preprocessing.runner import StageError, add_crops_option
 
 TILE = 180
 CAPTION = 22
@@ -23,7 +25,10 @@ LANDMARK_COLOURS = ((0, 255, 255), (0, 255, 255), (0, 255, 0), (255, 128, 0), (2
 
 def contact_sheet(root: DataRoot, video: Video, columns: int = COLUMNS) -> np.ndarray | None:
     """A BGR picture of up to `columns` crops spread over the video; None if it has no crops."""
-    paths = sorted((root.crops / video.id).glob("*_*.png"), key=_by_frame)
+    try:
+        paths = sorted(crops_of(root.crops / video.id), key=_by_frame)
+    except StageError:
+        paths = []
     if not paths:
         return None
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(columns, len(paths))).astype(int))]
@@ -45,17 +50,33 @@ def _by_frame(path: Path) -> tuple[int, ...]:
 
 
 def _crop_tile(root: DataRoot, video: Video, path: Path) -> np.ndarray:
-    crop = cv2.imread(str(path))
-    landmarks = root.folder("landmarks") / video.id / f"{path.stem}.npy"
-    if crop is not None and landmarks.exists():
+    crop = _read(path)
+    if crop is not None:
+        points = _points(root.folder("landmarks") / video.id / f"{path.stem}.npy")
         size = max(2, round(max(crop.shape) / 60))
-        for (x, y), colour in zip(np.load(landmarks), LANDMARK_COLOURS, strict=True):
+        for (x, y), colour in zip(points, LANDMARK_COLOURS, strict=False):
             cv2.circle(crop, (int(x), int(y)), size, colour, -1)
     return _tile(crop)
 
 
+def _points(path: Path) -> np.ndarray:
+    """The landmarks, (5, 2); (0, 2) where there are none, or none that can be read."""
+    try:
+        return np.load(path, allow_pickle=False).reshape(5, 2)
+    except (OSError, ValueError, EOFError):
+        return np.empty((0, 2))
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """The picture, BGR; None where there is none, or none that can be read."""
+    try:
+        return read_png(path, cv2.IMREAD_COLOR) if path.exists() else None
+    except StageError:
+        return None
+
+
 def _file_tile(path: Path) -> np.ndarray:
-    return _tile(cv2.imread(str(path)) if path.exists() else None)
+    return _tile(_read(path))
 
 
 def _tile(image: np.ndarray | None) -> np.ndarray:
@@ -96,7 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         sheet = contact_sheet(root, video, options.columns)
         if sheet is not None:
-            cv2.imwrite(str(out / f"{video.id}.png"), sheet)
+            _, encoded = cv2.imencode(".png", sheet)
+            with replacing(out / f"{video.id}.png") as temporary:
+                temporary.write_bytes(encoded)
             written += 1
     print(f"{out}: {written} contact sheets")
     return 0

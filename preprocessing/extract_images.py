@@ -38,9 +38,17 @@ def extract_video(video: Video, jpegs_dir: Path, open_video: OpenVideo = VideoFi
             count += 1
         if not count:
             raise VideoError("no frame of it can be decoded")
+        _remove_beyond(file.frame_count, video, jpegs_dir)
         notes = [] if count == file.frame_count else [f"only {count} of {file.frame_count} frames could be decoded"]
     marker.touch()
     return Outcome(Counter({"pictures": count}), notes)
+
+
+def _remove_beyond(end: int, video: Video, jpegs_dir: Path) -> None:
+    """Remove what a longer video of the same name has left; not by a list of the folder, which holds millions."""
+    while (left := jpegs_dir / f"{video.id}_{end}.jpg").exists():
+        left.unlink()
+        end += 1
 
 
 def make_work(jpegs_dir: Path, decoding: Decoding) -> Callable[[Video], Outcome]:

@@ -69,6 +69,17 @@ def test_contact_sheets_show_crops_landmarks_and_differences(root, tmp_path, cap
     assert fake[title + 2 * tile :].max() > 100
     with pytest.raises(UserError, match=r"no such video .*: nobody"):
         contact_sheet.main(["--root-dir", str(root), "nobody"])
+    # Files that are no crops, pictures and points that cannot be read.
+    for name in ("._0_0.png", "copy_of.png"):
+        (root / "crops" / "004" / name).write_bytes(b"junk")
+    (root / "crops" / "004" / "10_0.png").write_bytes(b"junk")
+    (root / "landmarks" / "004" / "20_0.npy").write_bytes(b"junk")
+    assert contact_sheet.main(["--root-dir", str(root), "--out", str(out), "004"]) == 0
+    assert cv2.imread(str(out / "004.png")).shape == real.shape
+    (out / "004.png").unlink()
+    (out / "004.png").mkdir()
+    with pytest.raises(OSError, match=r"004\.png"):
+        contact_sheet.main(["--root-dir", str(root), "--out", str(out), "004"])
 
 
 def own_videos(videos, folder):
@@ -231,6 +242,11 @@ def test_every_frame_becomes_a_picture(root, capsys):
     assert np.abs(picture.astype(int) - frame).mean() < 2
     extract_images.main(["--root-dir", str(root), "--limit", "1"])
     assert "0 done, 2 skipped" in capsys.readouterr().out
+    (root / "jpegs" / "004_27.jpg").touch()  # of a longer video that had this name
+    (root / "jpegs" / "004_27_0.jpg").touch()  # of another video
+    extract_images.main(["--root-dir", str(root), "--limit", "1", "--overwrite"])
+    assert not (root / "jpegs" / "004_27.jpg").exists() and (root / "jpegs" / "004_27_0.jpg").exists()
+    assert len(list((root / "jpegs").glob("*_*.jpg"))) == 55
 
 
 def test_faces_are_encoded_the_same_each_time(root):
