@@ -7,6 +7,7 @@ any player) and sequences/<video>/0_<track>.png (ten faces side by side), and th
 fake's faces are where its original's are.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -247,11 +248,22 @@ def make_extracting_work(
 def make_parser() -> Parser:
     parser = stage_parser("extract_clips", "Step 6, optional: face clips and face sequences.")
     parser.add_argument(
-        "--min-probability", type=float, default=0.0, metavar="X", help="leave out tracks less certain than this"
+        "--min-probability", type=_probability, default=0.0, metavar="X", help="leave out tracks less certain than this"
     )
+    parser.add_argument("--with-unpaired", action="store_true", help=generate_folds.WITH_UNPAIRED)
     add_network_options(parser)
     add_decoder_option(parser)
     return parser
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
 
 
 def stages(root: DataRoot, options: Any) -> list[Stage]:
@@ -286,6 +298,7 @@ def stages(root: DataRoot, options: Any) -> list[Stage]:
 def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     root = read_data_root(options.root_dir)
+    generate_folds.refuse_unpaired(root, options.with_unpaired)  # before hours of work rather than after
     for stage in stages(root, options):
         code = run_stage(stage, root, options)
         if code:
@@ -295,7 +308,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     for folder in (CLIPS, SEQUENCES):
         out = root.place / f"{folder}.csv"
-        generate_folds.main(["--root-dir", str(root.place), "--crops-dir", folder, "--out", str(out), "--allow-empty"])
+        unpaired = ["--with-unpaired"] if options.with_unpaired else []
+        arguments = ["--root-dir", str(root.place), "--crops-dir", folder, "--out", str(out), "--allow-empty"]
+        generate_folds.main([*arguments, *unpaired])
     return 0
 
 

@@ -21,6 +21,7 @@ COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 # The data set has 50 parts; a fold is a run of neighbouring ones, which share no actors with the other folds.
 PARTS = 50
 N_SPLITS = 16
+WITH_UNPAIRED = "take real videos without a fake as well"
 SEED = 777
 SUFFIXES = (".png", ".mkv")  # crops and sequences, clips
 Row = tuple[str, str, int, str, int, int]
@@ -72,10 +73,15 @@ def write_folds(rows: Sequence[Row], out: str | Path | Remote) -> None:
         writer.writerows(rows)
 
 
+def refuse_unpaired(root: DataRoot, with_unpaired: bool) -> None:
+    """Raise UserError if there is none of the pairs that tables are made of."""
+    if root.videos and not root.fakes and not with_unpaired:
+        raise UserError("no video is a fake of another, so there are no pairs; --with-unpaired takes real videos alone")
+
+
 def refuse_useless(folds: Sequence[int], root: DataRoot, options: argparse.Namespace) -> None:
     """Raise UserError if a table of these `folds` leaves nothing to train on, or to validate on."""
-    if not folds and root.videos and not root.fakes and not options.with_unpaired:
-        raise UserError("no video is a fake of another, so there are no pairs; --with-unpaired takes real videos alone")
+    refuse_unpaired(root, options.with_unpaired)
     if len(folds) < 2 and not options.allow_empty:
         what = f"all crops are in fold {folds[0]}, so training or validation" if folds else "no crops: the table"
         raise UserError(
@@ -90,7 +96,7 @@ def make_parser() -> Parser:
     add("--out", default="folds.csv", metavar="FILE", help="the table to write")
     add("--seed", type=int, default=SEED, metavar="N", help="order of the rows")
     add("--n_splits", type=_splits, default=N_SPLITS, metavar="N", help=f"number of folds, up to {PARTS}")
-    add("--with-unpaired", action="store_true", help="take real videos without a fake as well")
+    add("--with-unpaired", action="store_true", help=WITH_UNPAIRED)
     add("--allow-empty", action="store_true", help="write the table even if training or validation would be empty")
     return parser
 

@@ -74,6 +74,26 @@ def test_other_settings_are_refused(clipped, tmp_path):
         extract_clips.main(["--root-dir", str(root), "--min-probability", "0.5"])
 
 
+@pytest.mark.parametrize("value", ["7", "nan", "-0.1", "x"])
+def test_probability_is_one(value, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        extract_clips.main(["--root-dir", str(tmp_path), "--min-probability", value])
+    assert "is not a number from 0 to 1" in capsys.readouterr().err
+
+
+def test_real_videos_alone_need_a_word_before_the_work(clipped, tmp_path, capsys):
+    root = shutil.copytree(clipped, tmp_path / "root")
+    for path in root.glob("*/metadata.json"):
+        entries = json.loads(path.read_text())
+        path.write_text(json.dumps({name: entry for name, entry in entries.items() if entry["label"] == "REAL"}))
+    capsys.readouterr()
+    with pytest.raises(UserError, match="--with-unpaired"):
+        extract_clips.main(["--root-dir", str(root)])
+    assert not capsys.readouterr().out
+    assert extract_clips.main(["--root-dir", str(root), "--with-unpaired"]) == 0
+    assert {row[2] for row in read_csv(root / "clips.csv")[1:]} == {"0"}
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"clips": {"0": [{"first": 0}]}, "sequences": []}', '{"clips": {}}'])
 def test_odd_tracks_are_a_reason_not_a_crash(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
