@@ -118,7 +118,8 @@ def predict_folder(
     temperature = Calibration.load(calibration) if calibration else None
     if temperature and temperature.at_limit:
         say(f"{calibration}: was fitted on too few or too easy videos: the calibrated probabilities say nothing")
-    inputs = [*paths, *(video.path for video in videos if video.path), *([Path(calibration)] if calibration else [])]
+    tables = map(Path, filter(None, (calibration, sample_submission)))
+    inputs = [*paths, *(video.path for video in videos if video.path), *tables]
     _keep_apart([output, details, report], inputs)
     if report and report in (output, details):
         raise UserError(f"{report}: --report is the same file as the output or the details")

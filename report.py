@@ -8,12 +8,16 @@ From Python: `write_report(read_details("details.jsonl"), "report.html", videos=
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.errors import Parser, UserError, positive_int, run_command
+from common.files import held
 from common.limits import Limits, add_limit_options
 from common.places import is_url, place
+from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.details import read_details
+from inference.results import check_writable
 from reporting.build import MOST_MEGABYTES, write_report
 
 
@@ -50,24 +54,32 @@ def _megabytes(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     output = place(options.output)
-    for path in map(place, (options.details, *options.labels)):
+    checkpoints = [_checkpoint(name, Path(options.weights_dir)) for name in options.models]
+    for path in map(place, filter(None, (options.details, options.videos, *options.labels, *checkpoints))):
         same = output == path if is_url(output) or is_url(path) else output.exists() and path.exists()
         if same and (is_url(output) or output.samefile(path)):
             raise UserError(f"{output}: is one of the inputs; it is not written over")
-    report = write_report(
-        read_details(options.details),
-        output,
-        videos=options.videos,
-        labels=options.labels,
-        max_megabytes=options.max_megabytes,
-        heatmaps=options.heatmaps or 0,
-        checkpoints=[_checkpoint(name, Path(options.weights_dir)) for name in options.models],
-        device=options.device,
-        workers=options.workers,
-        overwrite=options.overwrite,
-        source=options.details,
-        limits=Limits.of(options),
-    )
+    if output.suffix.lower() in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES):  # one in the folder of --videos, too
+        raise UserError(f"{output}: is the name of a video or an image, not of a report")
+    with ExitStack() as stack:
+        if not is_url(output):
+            check_writable(output)
+            refusal = f"{output}: another run is writing it; wait, or choose another --output"
+            stack.enter_context(held(output.with_name(f"{output.name}.lock"), refusal))
+        report = write_report(
+            read_details(options.details),
+            output,
+            videos=options.videos,
+            labels=options.labels,
+            max_megabytes=options.max_megabytes,
+            heatmaps=options.heatmaps or 0,
+            checkpoints=checkpoints,
+            device=options.device,
+            workers=options.workers,
+            overwrite=options.overwrite,
+            source=options.details,
+            limits=Limits.of(options),
+        )
     print(report)
     return 0
 

@@ -65,7 +65,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--batch-size",
         type=positive_int,
         metavar="N",
-        help="faces in one pass of a network (default: 1 on a CPU, else 32; of clips 2 and 8, of sequences 1 and 8)",
+        help="faces in one pass of a network (default: 1 by PyTorch on a CPU, else 32; clips 2, 8, sequences 1, 8)",
     )
     add("--workers", type=positive_int, default=2, metavar="N", help="videos decoded at the same time")
     add(

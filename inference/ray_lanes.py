@@ -72,7 +72,8 @@ def opened_on_ray(
     lanes = RayLanes(say)
     try:
         places.sort(key=lambda place: not place.gpu)
-        lanes.start(places[:videos], (make_scoring, engine, precision, Path.cwd()), strict=device == "cuda")
+        # One at least: what it says of the networks stands in the results of no videos, too.
+        lanes.start(places[: max(videos, 1)], (make_scoring, engine, precision, Path.cwd()), strict=device == "cuda")
         yield lanes
     finally:
         lanes.end()

@@ -89,6 +89,8 @@ class Rule:
     def network_label(self, probabilities: Sequence[float], people: Sequence[Hashable], kind: str) -> float:
         """One network's label from the probabilities (n,), n at least 1, of what it was shown, and whom each shows."""
         aggregate = self.aggregate_of(kind)
+        if aggregate == POOLED:  # in the order of the frames, as published: a strategy of one's own may look at it
+            return self.strategy(np.array(probabilities))
         groups: dict[Hashable, list[float]] = {}
         for person, probability in zip(people, probabilities, strict=True):
             groups.setdefault(person, []).append(probability)

@@ -169,6 +169,10 @@ def test_inputs_are_never_written_over(run, folder, weights, tmp_path):
     for extra in (("--output", copy / "004.mp4"), ("--details", copy / "004.mp4"), ("--details", weights / "small")):
         code, _, err = run(*extra, "--overwrite", test_dir=copy)
         assert code == 2 and "one of the inputs" in err
+    sample = tmp_path / "sample.csv"
+    sample.write_text("filename,label\n004.mp4,0.5\n")
+    code, _, err = run("--sample-submission", sample, "--details", sample, "--overwrite", test_dir=copy)
+    assert code == 2 and "one of the inputs" in err and sample.read_text().startswith("filename")
     assert (copy / "004.mp4").read_bytes() == before
 
 
@@ -326,6 +330,18 @@ def test_hidden_files_are_no_videos(video, tmp_path):
     shutil.copy(video, tmp_path / "._004.mp4")
     with pytest.raises(UserError, match="no videos"):
         find_videos(tmp_path)
+
+
+def test_folders_that_may_not_be_looked_into_are_named(video, tmp_path, nobody):
+    for name in ("lost+found", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0)
+    shutil.copy(video, tmp_path)
+    with nobody(tmp_path), pytest.raises(UserError, match=r"closed: cannot be read \(Permission denied\)"):
+        find_videos(tmp_path)
+    (tmp_path / "closed").chmod(0o755)
+    with nobody(tmp_path):
+        assert [found.name for found in find_videos(tmp_path)] == ["004.mp4"]
 
 
 def test_what_preprocessing_made_is_not_scored(video, tmp_path):

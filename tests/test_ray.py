@@ -239,6 +239,13 @@ def test_every_gpu_and_cpu_of_unequal_nodes_is_used():
     assert places(16, 4, "cpu") == [(8, False), (8, False)]
 
 
+def test_no_videos_have_results_without_rows(cluster, many, weights, tmp_path):
+    (tmp_path / "none.csv").write_text("filename,label\n")
+    options = {"sample_submission": tmp_path / "none.csv", "executor": "ray", "ray_address": cluster.address}
+    predict_folder(many, ["small"], tmp_path / "out.csv", weights_dir=weights, **options)
+    assert (tmp_path / "out.csv").read_text() == "filename,label\n"
+
+
 def test_what_the_cluster_cannot_do_is_refused_in_a_line(cluster, many, weights, tmp_path):
     options = {"output": tmp_path / "out.csv", "weights_dir": weights, "executor": "ray", "say": lambda line: None}
     for device, reason in (("cuda", "no node of the cluster has a GPU"), ("cpu,cpu", "on Ray it is one of auto, cpu")):

@@ -7,6 +7,7 @@ import pytest
 
 import report as command
 from common.errors import UserError, exit_on_user_error
+from common.files import held
 from evaluation.judge import evaluate
 from evaluation.labels import truths_of
 from inference.details import checked, read_details
@@ -295,6 +296,20 @@ def test_existing_file_is_replaced_only_when_asked(run_report, tmp_path):
 def test_details_are_not_written_over(run_report, tmp_path):
     code, _, err, path = run_report("--overwrite", output=tmp_path / "details.jsonl")
     assert code == 2 and "one of the inputs" in err and path.read_text().startswith("{")
+
+
+def test_videos_are_not_written_over(run_report, tmp_path):
+    for name, options in (("clip.mp4", ("--videos", tmp_path)), ("clip", ("--videos", tmp_path / "clip"))):
+        (tmp_path / name).write_bytes(b"a video")
+        code, _, err, path = run_report("--overwrite", *options, output=tmp_path / name)
+        assert (code, err.count("\n")) == (2, 1) and path.read_bytes() == b"a video"
+
+
+def test_two_reports_are_not_written_to_one_file(run_report, tmp_path):
+    with held(tmp_path / "report.html.lock", "busy"):
+        code, _, err, path = run_report()
+    assert code == 2 and "another run is writing it" in err and not path.exists()
+    assert run_report()[0] == 0 and not list(tmp_path.glob("*.lock"))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def test_mean_median_and_max():
 def test_strategies_of_ones_own_are_given_an_array():
     rule = Rule(lambda p: p[p > 0.5].mean())
     assert rule.network_label([0.2, 0.6, 0.8], [0, 0, 1], "frame") == pytest.approx(0.7)
+    # In the order of the frames, whoever is in them.
+    assert Rule(lambda p: p[1]).network_label([0.2, 0.6, 0.8], [0, 1, 0], "frame") == 0.6
 
 
 def test_no_faces_have_no_score():
