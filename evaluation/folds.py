@@ -8,9 +8,11 @@ draw's mean. Seeds are not drawn: they tell how much training itself varies, not
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
+from common.errors import one_line
 from evaluation.bootstrap import COUNT, PERCENTILES, Interval, draw_counts, metrics_of_draws
 from evaluation.groups import Groups
 from evaluation.metrics import auc
@@ -119,7 +121,7 @@ def as_markdown(summary: Summary) -> str:
         ]
     if summary.methods:
         rows = [
-            [name, *(_number(of.get(fold)) for fold in summary.folds), _number(float(np.mean(list(of.values()))))]
+            [_shown(name), *(_number(of.get(k)) for k in summary.folds), _number(float(np.mean(list(of.values()))))]
             for name, of in summary.methods.items()
         ]
         lines += ["", *_table(["by method", *(f"fold {fold}" for fold in summary.folds), "mean"], rows)]
@@ -156,6 +158,11 @@ def _with_spread(values: Sequence[float]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _shown(name: str) -> str:
+    """A name from metadata, which may hold anything, as text in a cell of Markdown."""
+    return escape(one_line(name), quote=False).replace("|", "\\|")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

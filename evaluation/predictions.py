@@ -102,7 +102,7 @@ def read_details(path: str | Path) -> Details:
     models: dict[str, None] = {}
     for number, record in json_lines(details.path):
         try:
-            labels = record.get("labels") or {}
+            labels = dict(record.get("labels") or {})
             models |= dict.fromkeys([*(record.get("models") or []), *labels])
             sides = (record.get("width") or 0, record.get("height") or 0)
             reason = record.get("error") or (None if labels else NO_FACE)

@@ -24,7 +24,7 @@ DARK = 150
 # for faces, for a crop to be given landmarks, and for one to be compared with its original's.
 READ_S, DETECT_S, LANDMARK_S, DIFF_S = 0.0012, 0.018, 0.016, 0.010
 PIXELS_MEASURED = 1280 * 720
-CROP_BYTES, DIFF_BYTES = 160_000, 25_000
+CROP_BYTES, DIFF_BYTES = 187_000, 101_000
 FRAME_STEP = 10
 MOST_PROBLEMS_SHOWN = 20
 

@@ -63,5 +63,7 @@ def test_networks_of_clips_and_other_names_are_refused(root):
     del clips["encoder"]
     with pytest.raises(UserError, match="is of clips; this sheet is of single crops"):
         preview(root, clips, "--out", root / "sheet.png")
+    with pytest.raises(SystemExit, match="2"):
+        preview(root, CONFIG, "--out", root / "sheet.png", "--seed", "-1")
     with pytest.raises(UserError, match=r"must end in \.png"):
         preview(root, CONFIG, "--out", root / "sheet.jpg")

@@ -19,6 +19,7 @@ from common.files import replacing
 from training.datasets.classifier_dataset import DeepFakeClassifierDataset, UnreadableCropError, tighter
 from training.datasets.folds import read_folds
 from training.datasets.pair_dataset import PairDataset
+from training.options import count
 from training.tools.config import TrainConfig, read_config
 from training.transforms import albu, blackout
 from training.transforms.self_blending import self_blend
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--crops-dir", default="crops", metavar="DIR", help="folder of the crops, below the data root")
     add("--out", default="preview.png", metavar="FILE", help="the sheet")
     add("--crops", type=positive_int, default=8, metavar="N", help="crops on the sheet, half of them real")
-    add("--seed", type=int, default=777, metavar="N", help="which crops, and what is drawn")
+    add("--seed", type=count, default=777, metavar="N", help="which crops, and what is drawn")
     options = parser.parse_args(argv)
     if Path(options.out).suffix.lower() != ".png":
         raise UserError(f"{options.out}: the sheet's name must end in .png")

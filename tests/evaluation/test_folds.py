@@ -1,5 +1,7 @@
 """AUCs of held-out folds: by fold, seed and method, their spread over seeds, and their interval over identities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,11 @@ def test_table_has_a_row_for_each_fold_and_each_method(runs):
     assert lines[6].startswith("0.9062 [") and lines[6].endswith("] over 4 identities (95 %, bootstrap)")
     assert lines[8] == "| by method | fold 0 | fold 2 | mean   |"
     assert lines[10] == "| Deepfakes | 1.0000 | 0.7500 | 0.8750 |"
+
+
+def test_method_that_metadata_names_stays_in_its_cell(runs):
+    summary = replace(summarize(runs, "label"), methods={"<b>a|b\n\x1b[2J": {0: 1.0, 2: 1.0}})
+    assert as_markdown(summary).splitlines()[10].startswith(r"| &lt;b&gt;a\|b \x1b[2J | 1.0000 |")
 
 
 def test_single_seed_has_no_spread():

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
-from common.errors import UserError
+from common.errors import UserError, one_line
 from common.memory import be_killed_first, keep_freed_memory
 from common.processes import leave_signals_to_parent, start_fork_server
 from training.datasets.epoch_dataset import EpochDataset, Key
@@ -117,7 +117,7 @@ class Failures:
     def add(self, batch: Mapping[str, Any]) -> None:
         for message in batch["failures"]:
             if not self.messages:
-                tqdm.write(f"{self.what}: left out, cannot be used: {message}")
+                tqdm.write(one_line(f"{self.what}: left out, cannot be used: {message}"))
             self.messages.append(message)
         hopeless = batch["lost"] and self.what == "training"
         if len(self.messages) > MOST_FAILURES * self.expected or hopeless:
