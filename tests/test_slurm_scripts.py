@@ -42,6 +42,13 @@ def test_job_that_is_no_array_preprocesses_all_that_is_left(submit):
     assert submit("preprocess.sh", "/data").stdout.split()[-3:] == ["/data", "--workers", "16"]
 
 
+def test_last_job_does_not_do_again_what_the_array_has_done(submit):
+    done = submit("preprocess.sh", "/data", "--overwrite")
+    assert done.returncode == 2 and not done.stdout and "give it to the array alone" in done.stderr
+    task = submit("preprocess.sh", "/data", "--overwrite", SLURM_ARRAY_TASK_ID="3", SLURM_ARRAY_TASK_COUNT="8")
+    assert task.stdout.split()[-3:] == ["--part", "3/8", "--overwrite"]
+
+
 def test_task_of_an_array_predicts_its_subfolder(submit, tmp_path):
     for name in ("part 10", "part 1", "part 2"):
         (tmp_path / "videos" / name).mkdir(parents=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prediction as a job array, a subfolder of VIDEOS each, in alphabetical order; a CSV each, named after it:
 #
-#   sbatch --array=1-50 --cpus-per-task=16 --gpus-per-task=1 examples/slurm/predict.sh VIDEOS OUTPUT_FOLDER [options]
+#   sbatch --array=1-50 --cpus-per-task=16 --gpus=1 examples/slurm/predict.sh VIDEOS OUTPUT_FOLDER [options]
 #
 # Submit from the project's folder; both folders are on a disk that all machines see. A task that was interrupted goes
 # on when it is submitted again. Names in a CSV are relative to its subfolder.
