@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, run_command
 from common.files import replacing
-from common.places import TEMPORARY, Remote, is_url, place
+from common.places import TEMPORARY, Remote, is_url, only_local, place
 from evaluation.bootstrap import COUNT
 from evaluation.calibration import Calibration, fit_temperature
 from evaluation.judge import Evaluation, evaluate
@@ -179,7 +179,7 @@ def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Rem
 
 def _main(options: argparse.Namespace, originals: dict[Path, Remote]) -> int:
     first = Path((options.predictions or [options.details])[0])
-    out = Path(options.out) if options.out else first.with_name(f"{first.stem}.evaluation")
+    out = only_local(options.out, "--out") if options.out else first.with_name(f"{first.stem}.evaluation")
     _check_targets(options, out)
     evaluation = evaluate(
         options.predictions,

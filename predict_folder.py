@@ -15,7 +15,7 @@ from pathlib import Path
 from common.errors import UserError, keeping_what_is_done, one_line, run_command
 from common.limits import DEFAULT_GIGABYTES, DEFAULT_SECONDS, Limits
 from common.memory import keep_freed_memory
-from common.places import Remote, is_url, place
+from common.places import Remote, is_url, only_local, place
 from common.ray_cluster import check_executor
 from common.threads import wait_without_spinning
 from evaluation.calibration import Calibration
@@ -114,7 +114,7 @@ def predict_folder(
             if names:
                 say(f"{len(names)} files {what}: {_some(names)}")
     videos = videos[:limit]
-    paths = _find_models(models, Path(weights_dir)) if models else [embedded.checkpoint()]
+    paths = _find_models(models, only_local(weights_dir, "--weights-dir")) if models else [embedded.checkpoint()]
     temperature = Calibration.load(calibration) if calibration else None
     if temperature and temperature.at_limit:
         say(f"{calibration}: was fitted on too few or too easy videos: the calibrated probabilities say nothing")
@@ -228,7 +228,8 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
     """The checkpoint files of `models`; UserError names the first that is not there, and those that are."""
     paths, missing = [], []
     for model in models:
-        found = next((path for path in (weights_dir / model, Path(model)) if path.is_file()), None)
+        path = only_local(model, "--models")
+        found = next((path for path in (weights_dir / path, path) if path.is_file()), None)
         paths.append(found) if found else missing.append(str(weights_dir / model))
     if missing:
         beside = ("SHA256SUMS", "README.md")

@@ -41,6 +41,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_unreadable(error: OSError) -> None:
+    """What `os.walk` calls with a folder that it may not look into: UserError, instead of passing it over."""
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder that is gone at once: an interruption leaves no part of it under its name."""
     if path.is_symlink():

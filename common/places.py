@@ -19,8 +19,7 @@ from common.files import replacing
 from common.redaction import without_secrets
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# user:password@, the secret keys of S3 having slashes in them at times, and the signature of a signed URL.
-_CREDENTIALS = re.compile(r"\w[\w+.-]*://([^/]*@|[^/]*:[^/]*[^/\d][^/]*/.*@)|.*\?.*=")
+_HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:\d+)?")
 # Of local copies: what a killed process leaves of them in the folder for temporary files can be told by it.
 TEMPORARY = "dfdc-"
 # Questions that are asked at the same time, where there is one for every video.
@@ -67,7 +66,7 @@ class Remote:
 
     @classmethod
     def at(cls, url: str) -> "Remote":
-        if _CREDENTIALS.match(url):
+        if _lets_in(url):
             raise UserError(f"{without_secrets(url)}: credentials do not belong into a URL; the environment has them")
         return cls(url.rstrip("/"))
 
@@ -212,6 +211,17 @@ class Remote:
             raise RemoteMissingError(f"{self.url}: {reason}") from error
         except Exception as error:  # each store has exceptions of its own
             raise RemoteError(f"{self.url}: {one_line(without_secrets(error)) or type(error).__name__}") from error
+
+
+def _lets_in(url: str) -> bool:
+    """Whether a URL holds what lets others in, rather once too often: a user, a password, the query of a signed URL."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.partition("/")[0]
+    if "@" in authority or re.search(r"\?.*=", rest):
+        return True
+    # The secret keys of S3 may have slashes in them: then the @ comes later.
+    is_host = scheme.lower() in ("http", "https") and _HOST.fullmatch(authority)
+    return ":" in authority and "@" in rest and not is_host and not authority.startswith("arn:")
 
 
 def _version(info: dict) -> int:

@@ -6,9 +6,9 @@ and the mean over folds, over the seeds' mean, is what varies. A fold of which n
 draw's mean. Seeds are not drawn: they tell how much training itself varies, not how much people do.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def _number(value: float | None) -> str:
 
 def _shown(name: str) -> str:
     """A name from metadata, which may hold anything, as text in a cell of Markdown."""
-    return escape(one_line(name), quote=False).replace("|", "\\|")
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", one_line(name))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

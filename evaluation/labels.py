@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.errors import UserError
+from common.files import LOST_AND_FOUND, refuse_unreadable
 from evaluation.problems import Problems
 
 Truth = Literal["FAKE", "REAL"]
@@ -129,12 +130,13 @@ def read_table(path: Path, needed: tuple[str, ...] = ("filename", "label")) -> I
 def _metadata_files(root: Path) -> list[Path]:
     """Every metadata.json below the root, sorted; hidden folders and preprocessing's artifacts are not searched."""
     found, seen = [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=refuse_unreadable):
         if (real := os.path.realpath(folder)) in seen:
             subfolders.clear()
             continue
         seen.add(real)
         skipped = {n for n in ARTIFACTS if not Path(folder, n, METADATA).is_file()} if Path(folder) == root else set()
+        skipped.add(LOST_AND_FOUND)
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name not in skipped]
         if METADATA in names:
             found.append(Path(folder, METADATA))

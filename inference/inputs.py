@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.files import LOST_AND_FOUND
+from common.files import LOST_AND_FOUND, refuse_unreadable
 from common.places import Remote, is_url, place
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.stream import Video
@@ -74,27 +74,23 @@ def _walk_remote(root: Remote) -> dict[Remote, str]:
 def _walk(root: Path) -> Iterator[Path]:
     """Files below `root`, hidden ones left out; linked folders are followed, but none is entered twice."""
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_unreadable):
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=refuse_unreadable):
         real = os.path.realpath(folder)
         if real in seen:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = [name for name in subfolders if name != LOST_AND_FOUND]
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != LOST_AND_FOUND]
         left_out = PREPROCESSED if any(_is_part(Path(folder, name)) for name in subfolders) else ()
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in left_out)
+        subfolders[:] = sorted(name for name in subfolders if name not in left_out)
         yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def _is_part(folder: Path) -> bool:
     try:
         return (folder / "metadata.json").is_file()
-    except PermissionError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-
-
-def _unreadable(error: OSError) -> None:
-    raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    except PermissionError:  # os.walk will say so
+        return False
 
 
 def in_submission_order(

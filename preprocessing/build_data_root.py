@@ -12,6 +12,7 @@ original lands in one fold; what comes from another data root stays in the part 
 import csv
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, run_command
-from common.files import replacing
+from common.files import LOST_AND_FOUND, refuse_unreadable, replacing
 from common.places import only_local
 from preprocessing.data_root import FAKE, METADATA, REAL, SUFFIXES, is_plain, read_data_root
 from preprocessing.generate_folds import N_SPLITS, PARTS
@@ -117,8 +118,11 @@ def _entry_of_row(table: Path, number: int, row: dict[str, str | None]) -> Entry
 def _videos_below(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    yield from sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    found = []
+    for parent, subfolders, names in os.walk(folder, onerror=refuse_unreadable):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != LOST_AND_FOUND]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    yield from sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def assign_parts(originals: Sequence[str]) -> dict[str, int]:

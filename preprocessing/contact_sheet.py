@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.videos if name not in root.videos]
     if unknown:
         raise UserError(f"no such video in {root.path}: {', '.join(unknown)}")
-    out = Path(options.out)
+    out = only_local(options.out, "contact_sheet")
     out.mkdir(parents=True, exist_ok=True)
     written = 0
     for video in root.videos.values():

@@ -4,6 +4,7 @@ A still image is a video of one frame. A root may lie under a URL: then all path
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 METADATA = "metadata.json"
 CROPS = "crops"
+# Of a crop, a clip or a sequence: its (first) frame, and its actor or track. Other files may lie beside them.
+CROP_NAME = re.compile(r"(?P<frame>\d+)_\d+\.(png|mkv)", re.ASCII)
 REAL, FAKE = "REAL", "FAKE"
 SUFFIXES = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
 
@@ -121,6 +124,8 @@ def read_data_root(path: str | Path | Remote, crops_dir: str | Path = CROPS) -> 
         try:
             is_part = (folder / METADATA).is_file()
         except PermissionError as error:
+            if folder.name.startswith("."):  # what a system keeps at the top of a disk
+                continue
             root.problems.append(Problem(folder.name, f"cannot be read ({error.strerror})"))
             continue
         if is_part:

@@ -29,26 +29,30 @@ def extract_video(video: Video, jpegs_dir: Path, open_video: OpenVideo = VideoFi
     """Write all frames of one video. Raises VideoError if none can be decoded."""
     marker = done_marker(jpegs_dir, video)
     marker.unlink(missing_ok=True)
-    count = 0
+    written = set()
     with open_video(video.path) as file:
         for index, frame in file.frames(range(file.frame_count)):
             _, encoded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             with replacing(jpegs_dir / f"{video.id}_{index}.jpg") as temporary:
                 temporary.write_bytes(encoded)
-            count += 1
-        if not count:
+            written.add(index)
+        if not written:
             raise VideoError("no frame of it can be decoded")
-        _remove_beyond(file.frame_count, video, jpegs_dir)
-        notes = [] if count == file.frame_count else [f"only {count} of {file.frame_count} frames could be decoded"]
+        _remove_others(written, file.frame_count, video, jpegs_dir)
+        whole = len(written) == file.frame_count
+        notes = [] if whole else [f"only {len(written)} of {file.frame_count} frames could be decoded"]
     marker.touch()
-    return Outcome(Counter({"pictures": count}), notes)
+    return Outcome(Counter({"pictures": len(written)}), notes)
 
 
-def _remove_beyond(end: int, video: Video, jpegs_dir: Path) -> None:
-    """Remove what a longer video of the same name has left; not by a list of the folder, which holds millions."""
-    while (left := jpegs_dir / f"{video.id}_{end}.jpg").exists():
-        left.unlink()
+def _remove_others(written: set[int], end: int, video: Video, jpegs_dir: Path) -> None:
+    """Remove what another video of this name has left; not by a list of the folder, which may hold millions."""
+    while (jpegs_dir / f"{video.id}_{end}.jpg").exists():
         end += 1
+    # From the end, so that after an interruption the others are found again.
+    for index in reversed(range(end)):
+        if index not in written:
+            (jpegs_dir / f"{video.id}_{index}.jpg").unlink(missing_ok=True)
 
 
 def make_work(jpegs_dir: Path, decoding: Decoding) -> Callable[[Video], Outcome]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.errors import Parser, UserError, positive_int, run_command
 from common.places import Remote, writing
-from preprocessing.data_root import DataRoot, Video, part_number, read_data_root
+from preprocessing.data_root import CROP_NAME, DataRoot, Video, part_number, read_data_root
 from preprocessing.runner import add_crops_option, stage_parser
 
 COLUMNS = ("video", "file", "label", "original", "frame", "fold")
@@ -23,7 +23,6 @@ PARTS = 50
 N_SPLITS = 16
 WITH_UNPAIRED = "take real videos without a fake as well"
 SEED = 777
-SUFFIXES = (".png", ".mkv")  # crops and sequences, clips
 Row = tuple[str, str, int, str, int, int]
 
 
@@ -61,9 +60,8 @@ def videos_of(root: DataRoot, with_unpaired: bool = False) -> list[Video]:
 
 def _rows_of(video: Video, fold: int, crops: Sequence[str]) -> Iterator[Row]:
     for name in crops:
-        frame, place_in_frame, _ = name.partition("_")
-        if place_in_frame and frame.isdecimal() and Path(name).suffix in SUFFIXES:
-            yield video.id, name, int(video.original is not None), video.source, int(frame), fold
+        if found := CROP_NAME.fullmatch(name):
+            yield video.id, name, int(video.original is not None), video.source, int(found["frame"]), fold
 
 
 def write_folds(rows: Sequence[Row], out: str | Path | Remote) -> None:

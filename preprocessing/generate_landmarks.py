@@ -3,7 +3,6 @@
 python -m preprocessing.generate_landmarks --root-dir DATA_ROOT
 """
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,10 @@ import numpy as np
 
 from common.errors import Parser, run_command
 from faces.detector import LANDMARK_THRESHOLDS, FaceDetector
-from preprocessing.data_root import Video, read_data_root
+from preprocessing.data_root import CROP_NAME, Video, read_data_root
 from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
 from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
 from preprocessing.settings import with_crops
-
-CROP_NAME = re.compile(r"(\d+)_(\d+)\.png", re.ASCII)  # frame and actor; other files may lie beside crops
 
 
 def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landmarks_dir: Path) -> Outcome:
@@ -42,7 +39,7 @@ def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landma
 def crops_of(folder: Path) -> list[Path]:
     """A video's crops, sorted by name. Raises StageError if step 2 has not made the folder."""
     try:  # not glob, which finds nothing in a folder that is taken away at that moment
-        return sorted(path for path in folder.iterdir() if CROP_NAME.fullmatch(path.name))
+        return sorted(path for path in folder.iterdir() if CROP_NAME.fullmatch(path.name) and path.suffix == ".png")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StageError(f"no crops of {folder.name}; run extract_crops, or see its errors") from error
 

@@ -141,7 +141,7 @@ def share_of(source: str, count: int) -> int:
 
     A hash of its id decides, so that shares stay as they are when videos come and go.
     """
-    digest = hashlib.sha256(source.encode(errors="surrogateescape")).digest()
+    digest = hashlib.sha256(source.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % count + 1
 
 

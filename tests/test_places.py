@@ -30,12 +30,19 @@ def test_a_url_with_credentials_is_refused_without_showing_them():
         place("s3://key:hidden@bucket/folder")
     assert "hidden" not in str(error.value)
     assert place("s3://bucket/name@home.mp4").name == "name@home.mp4"
-    assert place("http://localhost:9000/bucket/name@home.mp4").name == "name@home.mp4"
+    for url in ("http://localhost:9000/b", "http://[::1]:9000/b", "s3://arn:aws:s3:eu-west-1:1:accesspoint/ap"):
+        assert place(f"{url}/name@home.mp4").name == "name@home.mp4"
 
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://AKIA:hid/den@bucket/root", "s3://key:hidden@bucket", "https://x.net/a.csv?sp=r&sig=hidden"],
+    [
+        "s3://key:hidden@bucket",
+        "s3://AKIA:hid/den@bucket/root",
+        "s3://AKIA:/hidden@bucket",
+        "s3://AKIA:12/hidden@bucket/x",
+        "https://x.net/a.csv?sp=r&sig=hidden",
+    ],
 )
 def test_no_refusal_shows_credentials(url):
     for refuse in (place, lambda path: only_local(path, "training")):

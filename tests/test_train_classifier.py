@@ -204,7 +204,9 @@ def test_run_from_zero_goes_on_by_the_same_command(train, tmp_path):
     assert code == 0 and last.read_bytes() == before
     assert any("--from-zero and --zero-score where it began, not again" in line for line in lines)
     assert any("all 2 epochs are done" in line for line in lines)
-    # Another run takes the weights, not what that one has been asked.
+    # Begun anew it does, and so does another run, which takes the weights and not what this one has been asked.
+    code, lines = train("--resume", last, "--from-zero", "--overwrite")
+    assert any("at epoch 0" in line for line in lines)
     code, lines = train("--resume", last, "--from-zero", out="more")
     assert any("at epoch 0" in line for line in lines)
 
@@ -256,14 +258,10 @@ def test_restart_by_torchrun_does_not_begin_anew(train, tmp_path, monkeypatch):
         train("--overwrite", "--resume", "auto", out="first")
     assert all(map(torch.equal, last_weights(tmp_path / "first"), before))
 
-
-def test_restart_by_torchrun_goes_on_whatever_the_run_began_from(train, tmp_path, monkeypatch):
-    train()
-    start = tmp_path / "out" / "weights" / f"{NAME}_0"
-    train("--resume", start, "--from-zero", out="more")
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    code, lines = train("--resume", start, "--from-zero", out="more")
-    assert code == 0 and any("all 2 epochs are done" in line for line in lines)
+    # Nor does it take another run's state for its own: the start before it was refused for that.
+    with pytest.raises(UserError, match="is there from a run before: --resume auto goes on with it"):
+        train("--resume", tmp_path / "first" / "weights" / f"{NAME}_0", "--from-zero", out="first")
+    assert all(map(torch.equal, last_weights(tmp_path / "first"), before))
 
 
 def test_beginning_anew_removes_what_the_old_run_left(train, tmp_path):

@@ -81,8 +81,8 @@ def test_table_has_a_row_for_each_fold_and_each_method(runs):
 
 
 def test_method_that_metadata_names_stays_in_its_cell(runs):
-    summary = replace(summarize(runs, "label"), methods={"<b>a|b\n\x1b[2J": {0: 1.0, 2: 1.0}})
-    assert as_markdown(summary).splitlines()[10].startswith(r"| &lt;b&gt;a\|b \x1b[2J | 1.0000 |")
+    summary = replace(summarize(runs, "label"), methods={"<b>a|b\n![x](y)\x1b": {0: 1.0, 2: 1.0}})
+    assert as_markdown(summary).splitlines()[10].startswith(r"| \<b\>a\|b !\[x\](y)\\x1b | 1.0000 |")
 
 
 def test_single_seed_has_no_spread():

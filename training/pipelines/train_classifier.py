@@ -38,7 +38,8 @@ def train(options: argparse.Namespace) -> int:
     from training.trainer import Settings, Stopped
 
     # --- the recipe, the data and the place in the group ---
-    for path in (options.data_dir, options.folds_csv, options.output_dir, options.logdir):
+    places = (options.config, options.data_dir, options.folds_csv, options.output_dir, options.logdir)
+    for path in (*places, options.resume or "", options.initial_weights, options.val_videos or ""):
         only_local(path, "training")
     try:
         config = read_config(options.config)
@@ -197,11 +198,8 @@ def make_datasets(options: argparse.Namespace, config):
 
 
 def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
-        if options.overwrite:
-            raise UserError("restarted by torchrun: --overwrite would remove what this run has saved; go on without it")
-        if last.exists():  # of this run: with that of another one it had not started
-            return last
+    if options.overwrite and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        raise UserError("restarted by torchrun: --overwrite would remove what this run has saved; go on without it")
     if options.resume == "auto":
         return last if last.exists() and not options.overwrite else None
     if options.resume and Path(options.resume).absolute() == last.absolute():
@@ -264,10 +262,13 @@ def _go_on(trainer, content: Mapping, resume: Path, options: argparse.Namespace)
     state = state if isinstance(state, Mapping) else None
     asked = _afresh(options)
     # What the run was asked where it began is not done to it again where it goes on.
-    before = state.get("afresh") if state and resume == trainer.settings.last else None
+    goes_on = state and resume == trainer.settings.last and not options.overwrite
+    before = state.get("afresh") if goes_on else None
     before = before if isinstance(before, list) else []
-    from_zero, zero_score = (name in asked and name not in before for name in ("from_zero", "zero_score"))
-    trainer.afresh = [*before, *(name for name in asked if name not in before)]
+    from_zero = "from_zero" in asked and "from_zero" not in before
+    before = [] if from_zero else before
+    zero_score = "zero_score" in asked and "zero_score" not in before
+    trainer.afresh = sorted({*before, *asked})
     optimizer, now = _optimizer_type(content), trainer.config.optimizer.type
     if state and optimizer not in (None, now) and not from_zero:
         raise UserError(f"{resume}: was trained with {optimizer}, not {now}; --from-zero takes its weights alone")

@@ -71,13 +71,14 @@ def _fetched(url: str, what: str) -> Path:
     """
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     beginning = path.stem.rpartition("-")[2]
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), beginning, progress=False)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{what} could not be fetched ({one_line(error)[:150]}){ADVICE}") from error
-    if not sha256_of(path).startswith(beginning):
+        sound = sha256_of(path).startswith(beginning)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{what} could not be fetched ({one_line(error)[:150]}){ADVICE}") from error
+    if not sound:
         raise UserError(f"{path}: is not the file that torchvision published; delete it and start again{ADVICE}")
     return path
 
@@ -94,7 +95,7 @@ def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
     timm.models.set_pretrained_check_hash()  # of files that come from no hub and have their hash in their name
     try:
         pretrained = timm.create_model(name, pretrained=True)
-    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, SafetensorError, UnpicklingError) as error:
         _refuse_altered(published.hf_hub_id)
         raise UserError(
             f"ImageNet weights of {name} could not be loaded ({without_secrets(one_line(error))[:150]}){ADVICE}"
