@@ -44,6 +44,15 @@ def test_noise_is_gaussian_and_independent_in_every_pixel_and_channel():
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.03
 
 
+def test_noise_is_the_same_in_every_frame_of_a_clip():
+    step = GaussianNoise(p=1)
+    first, second = (
+        A.Compose([step], seed=seed)(images=np.full((3, 8, 8, 3), 128, np.uint8))["images"] for seed in (1, 2)
+    )
+    assert len(np.unique(first[0])) > 5 and not np.array_equal(first[0], second[0])
+    assert all(np.array_equal(frame, first[0]) for frame in first)
+
+
 def test_noise_is_clipped_and_not_wrapped():
     for value in (0, 255):
         for image in always(GaussianNoise, np.full((20, 20, 3), value, np.uint8), times=50):

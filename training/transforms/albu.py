@@ -112,8 +112,19 @@ class GaussianNoise(A.ImageOnlyTransform):
         return {"variance": self.py_random.uniform(*self.var_limit)}
 
     def apply(self, img: np.ndarray, variance: float = 0, **params: Any) -> np.ndarray:
-        noise = self.random_generator.standard_normal(img.shape, np.float32)
-        return np.clip(img + noise * np.float32(variance**0.5), 0, 255).astype(np.uint8)
+        return self._added(img, self._noise(img.shape, variance))
+
+    def apply_to_images(self, images: np.ndarray, variance: float = 0, **params: Any) -> np.ndarray:
+        """The same noise in every picture."""
+        noise = self._noise(images[0].shape, variance)
+        return np.stack([self._added(image, noise) for image in images])
+
+    def _noise(self, shape: tuple[int, ...], variance: float) -> np.ndarray:
+        return self.random_generator.standard_normal(shape, np.float32) * np.float32(variance**0.5)
+
+    @staticmethod
+    def _added(image: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
 class FancyPCA(A.ImageOnlyTransform):
