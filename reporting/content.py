@@ -14,7 +14,7 @@ from reporting.agreement import agreement
 
 # What the table can be filtered by, and how the warnings of that kind begin; a file that cannot be read has none.
 WARNING_KINDS = {
-    "no face": ("no face",),
+    "no face": ("no face found", "no face that stays"),
     "few faces": ("few faces",),
     "small faces": ("small faces",),
     "dark frames": ("dark",),

@@ -18,7 +18,8 @@ from faces.geometry import crop_face, isotropically_resize_image, put_to_center
 from faces.video import read_file
 from inference.details import Face, VideoDetails
 from inference.devices import choose_device
-from reporting.pictures import Read, data_uri, frames_at, path_of, webp
+from inference.views import picture_of
+from reporting.pictures import Read, check_size, data_uri, frames_at, path_of, webp
 from training.tools.checkpoints import Checkpoint, load_checkpoint
 
 SIDE = 140
@@ -46,8 +47,9 @@ def heatmaps_of(
         checkpoint = load_checkpoint(path)
         if not any(checkpoint.name in video.models for video in details):
             raise UserError(f"{path}: no video of this run was shown to a network of this name")
-        if checkpoint.config.input != "frame":
-            say(f"{path}: no heat maps, it is a network of {checkpoint.config.input}s")
+        kind = picture_of(checkpoint.config)
+        if kind != "frame":
+            say(f"{path}: no heat maps, it is a network of {'tracks' if kind == 'tracked' else f'{kind}s'}")
         elif not keeps_places(checkpoint):
             say(f"{path}: no heat maps, {checkpoint.config.encoder} ends without a feature map")
         else:
@@ -120,6 +122,7 @@ def _of_video(
     if not wanted:
         return found
     for index, image in frames_at(path_of(video, videos), {face.frame for face, _ in wanted}, read):
+        check_size(image, (video.width, video.height))
         for face, network in wanted:
             crop = crop_face(image, np.array(face.box))
             if face.frame == index and crop.size:

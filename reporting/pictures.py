@@ -104,16 +104,21 @@ def take_pictures(
     chosen_frames = set(_spread(with_face, plan.frames, faces[telling].frame if telling is not None else None))
     tiles, pictures, brightness = {}, {}, []
     for index, image in frames_at(path, {faces[i].frame for i in chosen} | chosen_frames, read):
-        if size[0] and (image.shape[1], image.shape[0]) != size:
-            raise VideoError("is not the file that was scored: its frames have another size")
+        check_size(image, size)
         for i in (i for i in chosen if faces[i].frame == index):
             tiles[i] = _tile(image, faces[i].box, plan.face_side)
             brightness.append(cv2.cvtColor(tiles[i], cv2.COLOR_BGR2GRAY).mean())
         if index in chosen_frames:
             pictures[index] = isotropically_resize_image(image, plan.frame_side)
     if not tiles and not pictures:
-        return Pictures(missing="none of its frames can be decoded" if with_face else "no frame of it was looked at")
+        return Pictures(missing="none of its frames can be decoded" if with_face else "no frame to show")
     return _encoded(tiles, pictures, plan, budget, float(np.mean(brightness)) if brightness else None)
+
+
+def check_size(image: np.ndarray, size: tuple[int | None, int | None]) -> None:
+    """Raise VideoError if a frame has another size than when its video was scored, (width, height) if known."""
+    if size[0] and (image.shape[1], image.shape[0]) != size:
+        raise VideoError("is not the file that was scored: its frames have another size")
 
 
 def _spread(items: Sequence[int], count: int, wanted: int | None) -> list[int]:

@@ -103,6 +103,9 @@ def test_video_that_is_gone_has_no_maps_and_is_told(seen, weights):
     maps = heatmaps_of(checked(records), videos, [weights / "small"], 1, "cpu", said.append)
     assert [len(entry) for entry in maps] == [0, 1]
     assert len(said) == 1 and said[0].startswith("gone.mp4: no heat maps: ")
+    other = record | {"width": 2 * record["width"], "height": 2 * record["height"]}
+    assert heatmaps_of(checked([other]), videos, [weights / "small"], 1, "cpu", said.append) == [[]]
+    assert "is not the file that was scored" in said[1]
 
 
 def test_checkpoint_that_had_no_part_in_the_run_is_refused(seen, weights):

@@ -203,6 +203,8 @@ def test_warnings_are_sorted_into_kinds(written):
     assert rows["few.mp4"]["kinds"] == ["few faces", "small faces"]
     assert rows["dark.mp4"]["kinds"] == ["dark frames", "decode errors"]
     assert rows["nobody.mp4"]["kinds"] == ["no face"] and rows["broken.mp4"]["kinds"] == ["not readable"]
+    mixed = {**generated.video("mixed.mp4", 0.9), "warnings": ["no face of the kind that x must be shown: not counted"]}
+    assert written([mixed]).rows["mixed.mp4"]["kinds"] == ["other"]
     assert rows["clearly_fake.mp4"]["warnings"] == []
 
 

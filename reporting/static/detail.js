@@ -23,7 +23,7 @@ function buildDetail(index, close, move) {
       h("div", { class: "stack" }, verdictSection(row, content), agreementSection(content)), whySection(row, content),
       section("P(fake) over time", { class: "card wide" }, buildTimeline(content, choose, bus)),
       section("Frames", { class: `card frames${wide}` }, buildFrames(content, choose, bus)),
-      section("Faces in the order of time", { class: `card${wide}` }, ...facesSection(content, choose, bus)),
+      section("Faces in the order of time", { class: `card${wide}` }, ...facesSection(row, content, choose, bus)),
       heatmapSection(content)),
   ];
 }
@@ -35,8 +35,7 @@ function verdictSection(row, content) {
     ["Known label", row.truth ? row.truth.toLowerCase() : null],
     ["Size", content.width ? `${content.width} × ${content.height}` : null],
     ["Length", lengthText(content)],
-    ["Looked at", `${plural(content.frames.length, "frame")}, ${plural(row.faces, "face")}`
-      + (row.tracks ? `, ${plural(row.tracks, "track")}` : "")],
+    ["Looked at", lookedAtText(row, content)],
     ["Time", Object.entries(content.seconds).map(([what, time]) => `${what} ${time.toFixed(2)} s`).join(", ")],
     ["Pictures", content.missing && `none: ${content.missing}`],
   ];
@@ -49,6 +48,13 @@ function verdictSection(row, content) {
       facts.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
     row.warnings.length ? h("h3", { class: "warnings" }, "Warnings") : null,
     row.warnings.map((warning) => h("p", { class: "warn" }, `⚠ ${warning}`)));
+}
+
+/** What networks of single frames, and those of tracks, were shown; a video that failed is known by neither. */
+function lookedAtText(row, content) {
+  const parts = content.frames.length || row.faces
+    ? [plural(content.frames.length, "frame"), plural(row.faces, "face")] : [];
+  return [...parts, ...(row.tracks ? [plural(row.tracks, "track")] : [])].join(", ");
 }
 
 function lengthText({ numFrames, rate }) {
@@ -75,9 +81,11 @@ function whySection(row, content) {
     parts.length ? parts : h("p", {}, "No network was shown anything of this video."));
 }
 
-function facesSection(content, choose, bus) {
+function facesSection(row, content, choose, bus) {
   const faces = buildFaces(content, choose, bus);
-  if (!faces.length) return [h("p", { class: "muted" }, "No face was found.")];
+  const failed = row.warnings.some((warning) => warning.startsWith("not scored"));
+  const none = failed ? "The video failed: what faces it shows is not known." : "No face was found.";
+  if (!faces.length) return [h("p", { class: "muted" }, none)];
   const kept = content.shown.length < content.faces.length && content.sheet
     ? `Pictures of ${content.shown.length} of the ${content.faces.length} faces are kept in this file.` : "";
   const models = content.models.map((_, model) => model)

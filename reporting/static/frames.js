@@ -49,7 +49,7 @@ function buildFaces(content, choose, bus) {
 /** The frame viewer with its slider. */
 function buildFrames(content, choose, bus) {
   const frames = [...new Set([...content.frames, ...content.faces.map((face) => face[0])])].sort((a, b) => a - b);
-  if (!frames.length || !content.width) return h("p", { class: "muted" }, "No frame of this video was looked at.");
+  if (!frames.length || !content.width) return h("p", { class: "muted" }, "There is no frame to show.");
   const stage = h("div", { class: "stage", "--ratio": `${content.width / content.height}` });
   const caption = h("p", { class: "muted", role: "status" });
   const slider = h("input", {

@@ -133,17 +133,26 @@ function buildTable() {
   const rows = list.order.slice(start, start + ROWS_PER_PAGE).map(bodyRow);
   if (rows.length) rows[0].tabIndex = 0;
   const pages = Math.ceil(list.order.length / ROWS_PER_PAGE);
-  const turn = (by) => () => { list.page += by; buildTable(); byId("table").scrollIntoView(); };
+  const turn = (by) => () => {
+    list.page += by;
+    buildTable();
+    byId("table").scrollIntoView();
+    // The button that was pressed is gone with the page; its successor takes the focus, or the other at the end.
+    const buttons = [...byId("table").querySelectorAll("nav.pages button")];
+    (buttons.find((button) => button.dataset.by === String(by) && !button.disabled)
+      ?? buttons.find((button) => !button.disabled)).focus({ preventScroll: true });
+  };
   byId("table").replaceChildren(
     h("table", { class: head.pictures ? "table videos" : "table videos bare" },
       h("thead", {}, h("tr", {}, head.pictures ? h("th", {}) : null, COLUMNS.map(headerCell))),
       h("tbody", {}, rows)),
     pages > 1 ? h("nav", { class: "pages", "aria-label": "Pages of the table" },
-      h("button", { type: "button", onclick: turn(-1), disabled: list.page === 0 }, "← Previous"),
+      h("button", { type: "button", "data-by": -1, onclick: turn(-1), disabled: list.page === 0 }, "← Previous"),
       h("span", {}, `page ${list.page + 1} of ${pages}`),
-      h("button", { type: "button", onclick: turn(1), disabled: list.page === pages - 1 }, "Next →")) : "",
+      h("button", { type: "button", "data-by": 1, onclick: turn(1), disabled: list.page === pages - 1 }, "Next →")) : "",
   );
-  byId("shown").textContent = `${list.order.length} of ${plural(head.videos.length, "video")} shown`;
+  const page = pages > 1 ? `, page ${list.page + 1} of ${pages}` : "";
+  byId("shown").textContent = `${list.order.length} of ${plural(head.videos.length, "video")} shown${page}`;
 }
 
 /** Put the focus on a video's row, on whatever page it is. */
