@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from common.errors import Parser, UserError, run_command
 from common.files import replacing
@@ -161,8 +161,10 @@ def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Rem
             raise UserError(f"{path}: say with --out in which folder of this machine the results go")
         if not remote.is_file():
             raise UserError(f"{path}: no such file (of URLs, single files are taken: metadata.json, a CSV, details)")
-        copy = folder / str(number) / remote.name
-        copy.parent.mkdir()
+        # With its folders: rows are named by them, and labels found.
+        below = [part for part in PurePosixPath(str(remote).partition("://")[2]).parts if part not in ("/", "..")]
+        copy = folder.joinpath(str(number), *below)
+        copy.parent.mkdir(parents=True)
         remote.get(copy)
         errors = Remote(f"{remote}.errors.csv")
         if errors.is_file():
@@ -179,6 +181,7 @@ def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Rem
 
 def _main(options: argparse.Namespace, originals: dict[Path, Remote]) -> int:
     first = Path((options.predictions or [options.details])[0])
+    only_local(options.calibrate or "", "--calibrate")
     out = only_local(options.out, "--out") if options.out else first.with_name(f"{first.stem}.evaluation")
     _check_targets(options, out)
     evaluation = evaluate(

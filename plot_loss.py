@@ -15,6 +15,7 @@ from pathlib import Path
 from common.errors import Parser, UserError, one_line, positive_int, run_command
 from common.figures import COLOURS, drawable, look_of
 from common.files import replacing
+from common.places import only_local
 from training.history import CHOOSE, FAKE_WEIGHT, SKIP_EPOCHS, Choice, Run, choose, read_losses, weighted_loss
 
 PLOT_FORMATS = (".png", ".svg")
@@ -198,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Plots lie beside the logs, so `logs/*` names them too.
     logs = [path for path in files if path.suffix.lower() not in PLOT_FORMATS] or files
     beside = logs[0].with_name("loss.png" if logs[0].name == "metrics.csv" else f"{logs[0].name}.png")
-    out = Path(options.out) if options.out else beside
+    out = only_local(options.out, "plot_loss.py") if options.out else beside
     if out.suffix.lower() not in PLOT_FORMATS:
         raise UserError(f"{out}: the plot's name must end in .png or .svg")
     runs = [read_losses(log) for log in logs]

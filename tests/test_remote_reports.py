@@ -53,5 +53,13 @@ def test_evaluation_reads_predictions_details_and_labels_from_a_bucket(local, bu
         assert evaluate.main([*inputs, "--bootstrap", "0", "--out", str(tmp_path / out)]) == 0
     here, there = ((tmp_path / out / "metrics.json").read_text() for out in ("here", "there"))
     assert here.replace(str(local), url) == there
+    capsys.readouterr()
+    urls, both = [upload(local, f"{bucket}/{name}") for name in ("a", "c")], tmp_path / "both"
+    inputs = ["--predictions", *(f"{a_url}/o.csv" for a_url in urls), "--labels", f"{url}/labels.csv"]
+    assert evaluate.main([*inputs, "--bootstrap", "0", "--out", str(both)]) == 0
+    table = capsys.readouterr().out
+    assert "a/o" in table and "c/o" in table
+    with pytest.raises(UserError, match="--calibrate takes no URLs"):
+        evaluate.main([*inputs[:2], *inputs[3:], "--out", str(both), "--overwrite", "--calibrate", f"{url}/t.json"])
     with pytest.raises(UserError, match="say with --out"):
         evaluate.main(["--predictions", f"{url}/o.csv", "--labels", str(local / "labels.csv")])

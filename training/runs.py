@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from common.errors import Parser, UserError, one_line, run_command
+from common.places import only_local
 
 # What is kept of each row of metrics.csv, and drawn.
 CURVES = ("bce", "fake_loss", "real_loss", "train_loss")
@@ -165,7 +166,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
-    if options.html and Path(options.html).exists() and not options.overwrite:
+    if options.html and only_local(options.html, "training.runs").exists() and not options.overwrite:
         raise UserError(f"{options.html}: exists already; --overwrite replaces it")
     runs = find_runs(options.logs)
     print("\n".join(listed(runs)))
