@@ -83,7 +83,7 @@ def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> 
         runs, averaged = [], []
         for fold, videos in chosen.items():
             for seed in options.seeds:
-                if not _scores_file(out, fold, seed).exists():
+                if not _is_scored(out, fold, seed):
                     print(f"== fold {fold}, seed {seed}", flush=True)
                     code = _run(options, further, fold, seed, videos)
                     if code:
@@ -91,7 +91,7 @@ def cross_validate(options: argparse.Namespace, further: Sequence[str] = ()) -> 
                 runs.append(read_scores(_scores_file(out, fold, seed), root, fold, seed, videos))
             if options.average:
                 seeds = "+".join(map(str, options.seeds))
-                if not _scores_file(out, fold, seeds).exists():
+                if not _is_scored(out, fold, seeds):
                     print(f"== fold {fold}, mean of the networks of seeds {seeds}", flush=True)
                     _average(options, fold, seeds, videos)
                 averaged.append(read_scores(_scores_file(out, fold, seeds), root, fold, seeds, videos))
@@ -190,6 +190,16 @@ def _average(options: argparse.Namespace, fold: int, seeds: str, videos: Sequenc
     _score(options, fold, seeds, videos)
 
 
+def _is_scored(out: Path, fold: int, seed: int | str) -> bool:
+    """Whether all videos are scored, or at least all that can be: what failed once is tried again."""
+    scores = _scores_file(out, fold, seed)
+    return scores.exists() and not _to_be_tried_again(scores).exists()
+
+
+def _to_be_tried_again(scores: Path) -> Path:
+    return scores.with_suffix(".csv.retry")
+
+
 def _score(options: argparse.Namespace, fold: int, seed: int | str, videos: Sequence[Video]) -> None:
     out: Path = options.out
     summary = predict_folder(
@@ -199,7 +209,7 @@ def _score(options: argparse.Namespace, fold: int, seed: int | str, videos: Sequ
         details=_scores_file(out, fold, seed),
         frames=FRAMES,
         device=_scoring_device(options.gpu),
-        overwrite=True,
+        overwrite=not _to_be_tried_again(_scores_file(out, fold, seed)).exists(),
     )
     print(summary)
 

@@ -1,6 +1,7 @@
 """Cross-validation: every fold held out with every seed, judged by its videos; what is done is not done again."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -88,6 +89,19 @@ def test_run_without_scores_is_scored_and_not_trained_again(done, processed, cap
     assert sorted(path.stat().st_mtime_ns for path in out.glob("weights/*")) == weights
     labels = [[json.loads(line)["label"] for line in text.splitlines()] for text in (before, scores.read_text())]
     assert labels[0] == labels[1]
+
+
+def test_video_that_could_not_be_scored_is_tried_again(processed, tmp_path, capsys):
+    root, out = shutil.copytree(processed, tmp_path / "root"), tmp_path / "out"
+    config = write_config(tmp_path / "tiny.json")
+    video = next(root.glob("*/hplzkcxiun.mp4"))
+    content = video.read_bytes()
+    video.write_bytes(b"not readable for now")
+    for labels in ([0.5], []):
+        assert main(arguments(root, config, out, "--folds", "1", "--seeds", "1")) == 0
+        assert [v["label"] for run in results(out)["runs"] for v in run["videos"] if v["label"] == 0.5] == labels
+        video.write_bytes(content)
+    assert "continuing: 1 of 2 videos" in capsys.readouterr().out
 
 
 def test_mean_of_the_seeds_networks_is_judged_too(done, processed):
