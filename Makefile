@@ -103,7 +103,7 @@ embedded: setup
 	done
 	$(BIN)/python -m training.tools.average_checkpoints --overwrite \
 		$(SEEDS:%=$(EMBEDDED)/weights/embedded_%_DeepFakeClassifier_tf_efficientnet_lite0_0_last) $(EMBEDDED)/weights/mean
-	$(BIN)/python -m training.tools.shrink_checkpoint $(EMBEDDED)/weights/mean weights/embedded
+	$(BIN)/python -m training.tools.shrink_checkpoint --overwrite $(EMBEDDED)/weights/mean weights/embedded
 
 BENCH_VIDEOS ?= $(DEMO)/videos
 BENCH_ROOT ?=

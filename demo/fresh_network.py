@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import Parser, run_command
+from common.errors import Parser, UserError, run_command
 
 ENCODER = "tf_efficientnet_b0"
 SIZE = 224
@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="demo.fresh_network", description="Write a small network with random weights.")
     parser.add_argument("path", help="the checkpoint file to write")
     path = parser.parse_args(argv).path
+    if Path(path).exists():
+        raise UserError(f"{path}: exists already; choose another name")
     write_fresh_network(path)
     print(f"{path}: {ENCODER} with random weights; its scores mean nothing")
     return 0

@@ -55,6 +55,15 @@ def test_it_knows_its_config_and_when_it_was_best_but_not_how_to_train_on(source
     assert content.keys() == {"state_dict", "epoch", "bce_best", "config"}
 
 
+def test_another_checkpoint_is_replaced_only_when_asked(source, tmp_path):
+    (tmp_path / "short").write_bytes(b"mine")
+    with pytest.raises(UserError, match="exists already; --overwrite replaces it"):
+        main([str(source), str(tmp_path / "short")])
+    assert (tmp_path / "short").read_bytes() == b"mine"
+    assert main(["--overwrite", str(source), str(tmp_path / "short")]) == 0
+    assert load_checkpoint(tmp_path / "short").epoch == 7
+
+
 def test_shrunk_once_more_it_stays_as_it_is(source, tmp_path):
     shrink(source, tmp_path / "short")
     shrink(tmp_path / "short", tmp_path / "again")
