@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not 0 <= options.fake_weight < math.inf:
         parser.error(f"argument --fake-weight: {options.fake_weight} is not a weight")
-    files = [Path(name) for name in dict.fromkeys(options.log_file)]
+    files = [only_local(name, "plot_loss.py") for name in dict.fromkeys(options.log_file)]
     files = [path / "metrics.csv" if path.is_dir() else path for path in files]
     # Plots lie beside the logs, so `logs/*` names them too.
     logs = [path for path in files if path.suffix.lower() not in PLOT_FORMATS] or files

@@ -105,6 +105,9 @@ def predict_folder(
         raise UserError("--calibration: its probabilities go to --details or --report; give one of them")
     limits = Limits(video_timeout, video_memory)
     videos = find_videos(test_dir)
+    only_local(weights_dir, "--weights-dir")
+    only_local(sample_submission or "", "--sample-submission")
+    only_local(calibration or "", "--calibration")
     if sample_submission is not None:
         videos, missing, extra = in_submission_order(videos, sample_submission)
         for names, what in (
@@ -114,7 +117,7 @@ def predict_folder(
             if names:
                 say(f"{len(names)} files {what}: {_some(names)}")
     videos = videos[:limit]
-    paths = _find_models(models, only_local(weights_dir, "--weights-dir")) if models else [embedded.checkpoint()]
+    paths = _find_models(models, Path(weights_dir)) if models else [embedded.checkpoint()]
     temperature = Calibration.load(calibration) if calibration else None
     if temperature and temperature.at_limit:
         say(f"{calibration}: was fitted on too few or too easy videos: the calibrated probabilities say nothing")

@@ -4,7 +4,19 @@ Tables that people open have an apostrophe before such a cell, which spreadsheet
 read them take it away again.
 """
 
+import csv
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+
+
+def row_writer(file: TextIO) -> Callable[[Sequence[str]], object]:
+    """What writes rows of CSV to `file`, which is open with `newline=""`."""
+    writer = csv.writer(file, lineterminator="\n")
+    quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    # csv forgets to quote a lone carriage return, which readers take for the end of a line.
+    return lambda row: (quoting if any("\r" in cell for cell in row) else writer).writerow(row)
 
 
 def as_text(cell: str) -> str:

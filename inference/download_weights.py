@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from common.errors import Parser, UserError, one_line, run_command
 from common.files import replacing, sha256_of
+from common.places import only_local
 from common.redaction import without_secrets
 
 RELEASED_URL = "https://github.com/selimsef/dfdc_deepfake_challenge/releases/download/0.0.1"
@@ -313,10 +314,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="files to have there (default: the seven released ones)"
     )
-    parser.add_argument("--weights-dir", type=Path, default=Path("weights"), help="folder to put them in")
+    parser.add_argument("--weights-dir", default="weights", help="folder to put them in")
     args = parser.parse_args(argv)
+    only_local(args.weights_dir, "download_weights.sh")
     url = os.environ.get("WEIGHTS_URL") or RELEASED_URL
-    downloaded, present = download_weights(args.names or RELEASED_MODELS, args.weights_dir, url)
+    downloaded, present = download_weights(args.names or RELEASED_MODELS, Path(args.weights_dir), url)
     print(f"{args.weights_dir}: {downloaded} downloaded, {present} already there")
     return 0
 

@@ -1,6 +1,5 @@
 """A run's results on disk: a partial file that survives interruption, then the finished files by rename."""
 
-import csv
 import json
 import math
 import os
@@ -15,7 +14,7 @@ from typing import Any
 from common.errors import KEPT, UserError
 from common.files import held, replacing
 from common.places import Remote
-from common.spreadsheets import as_text
+from common.spreadsheets import as_text, row_writer
 from inference.stream import Video, VideoScore
 
 Stamp = tuple[str, int, int]
@@ -309,9 +308,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
     # A name that is not UTF-8 is shown with escapes: as it is, it would make the whole file unreadable.
     text = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
     with replacing(path) as temporary, temporary.open("w", **text) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        writer.writerow(header)
+        write = row_writer(file)
+        write(header)
         for row in rows:
-            # csv forgets to quote a lone carriage return, which readers take for the end of a line.
-            (quoting if any("\r" in cell for cell in row) else writer).writerow(row)
+            write(row)

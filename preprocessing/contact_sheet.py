@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with replacing(out / f"{video.id}.png") as temporary:
                 temporary.write_bytes(encoded)
             written += 1
-    print(f"{out}: {written} contact sheets")
+    print(f"{out}: {written} contact sheets{'' if written else '; there are no crops, preprocess_data.sh makes them'}")
     return 0
 
 

@@ -3,7 +3,6 @@ of errors, and a last line that counts. Interrupted at any moment, the same comm
 """
 
 import argparse
-import csv
 import hashlib
 import shutil
 import sys
@@ -22,7 +21,7 @@ from common.files import held, is_held, remove_folder, set_aside
 from common.limits import Limits, add_limit_options, limited
 from common.places import TEMPORARY
 from common.ray_cluster import add_executor_options, check_executor, connect
-from common.spreadsheets import as_text
+from common.spreadsheets import as_text, row_writer
 from preprocessing.data_root import CROPS, DataRoot, Problem, Video
 from preprocessing.executors import Executor, Work, WorkerDied, run_locally
 from preprocessing.remote_root import Job, make_work_in_copy, scratch_folder, stored_afterwards
@@ -268,10 +267,10 @@ def _csv_log(path: Path, what: str) -> Iterator[Callable[[str, str], None]]:
     def write(item: str, text: str) -> None:
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            write_row = row_writer(file)
             if new:
-                writer.writerow(("item", what))
-            writer.writerow((as_text(item), as_text(text)))
+                write_row(("item", what))
+            write_row((as_text(item), as_text(text)))
 
     yield write
 

@@ -222,12 +222,17 @@ def test_problems_are_told_by_one_share_and_an_empty_share_is_no_failure(root, c
     metadata = root / "dfdc_train_part_0" / "metadata.json"
     entries = json.loads(metadata.read_text())
     ghosts = {f"ghost{number}.mp4": {"label": "REAL"} for number in range(9)}
-    metadata.write_text(json.dumps(entries | ghosts | {"\ud800.mp4": {"label": "REAL"}}))  # no text at all
+    # No text at all, and what would end a line of the file of errors.
+    odd = {"\ud800.mp4": {"label": "REAL"}, "carriage\rreturn.mp4": {"label": "REAL"}}
+    metadata.write_text(json.dumps(entries | ghosts | odd))
     for part in range(1, 6):
         assert detect_original_faces.main(["--root-dir", str(root), "--part", f"{part}/5"]) == 0
     counts = [re.findall(r"\d+", line)[:3] for line in capsys.readouterr().out.splitlines() if " done, " in line]
     assert len(counts) == 5 and ["0", "0"] in [line[:2] for line in counts if line[2] != "0"]
-    assert [sum(int(line[column]) for line in counts) for column in range(3)] == [3, 0, 10]
+    assert [sum(int(line[column]) for line in counts) for column in range(3)] == [3, 0, 11]
+    told = [row for path in root.glob("logs/*.errors.csv") for row in csv.reader(path.open(newline=""))]
+    told = [row for row in told if row != ["item", "reason"]]
+    assert len(told) == 11 and all(len(row) == 2 for row in told)
 
 
 def test_problems_of_the_data_are_counted_by_the_first_steps(root, capsys):

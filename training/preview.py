@@ -16,6 +16,7 @@ import pandas as pd
 
 from common.errors import Parser, UserError, positive_int, run_command
 from common.files import replacing
+from common.places import only_local
 from training.datasets.classifier_dataset import DeepFakeClassifierDataset, UnreadableCropError, tighter
 from training.datasets.folds import read_folds
 from training.datasets.pair_dataset import PairDataset
@@ -113,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if Path(options.out).suffix.lower() != ".png":
         raise UserError(f"{options.out}: the sheet's name must end in .png")
+    for path in (options.folds_csv, options.data_dir or "", options.out):
+        only_local(path, "training.preview")
     config, table = read_config(options.config), read_folds(options.folds_csv)
     if config.input != "frame":
         raise UserError(f"{options.config}: is of {config.input}s; this sheet is of single crops")

@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
     if options.html and only_local(options.html, "training.runs").exists() and not options.overwrite:
         raise UserError(f"{options.html}: exists already; --overwrite replaces it")
-    runs = find_runs(options.logs)
+    runs = find_runs(only_local(options.logs, "training.runs"))
     print("\n".join(listed(runs)))
     if options.html:
         print(write_runs_page(runs, options.html))

@@ -63,6 +63,8 @@ def train(options: argparse.Namespace) -> int:
         only_changed_frames=options.only_changed_frames,
         compile=options.compile,
     )
+    if _afresh(options) and not options.resume:
+        raise UserError("--from-zero and --zero-score go with --resume")
     resume = _what_to_resume(options, settings.last)
 
     with ExitStack() as stack:
