@@ -191,7 +191,7 @@ def _average(options: argparse.Namespace, fold: int, seeds: str, videos: Sequenc
 
 
 def _is_scored(out: Path, fold: int, seed: int | str) -> bool:
-    """Whether all videos are scored, or at least all that can be: what failed once is tried again."""
+    """Whether all videos are scored; what failed, which predict_folder keeps in mind beside its CSV, is tried again."""
     scores = _scores_file(out, fold, seed)
     return scores.exists() and not _to_be_tried_again(scores).exists()
 

@@ -104,10 +104,10 @@ def predict_folder(
     if calibration and not details:
         raise UserError("--calibration: its probabilities go to --details or --report; give one of them")
     limits = Limits(video_timeout, video_memory)
-    videos = find_videos(test_dir)
     only_local(weights_dir, "--weights-dir")
     only_local(sample_submission or "", "--sample-submission")
     only_local(calibration or "", "--calibration")
+    videos = find_videos(test_dir)
     if sample_submission is not None:
         videos, missing, extra = in_submission_order(videos, sample_submission)
         for names, what in (
@@ -231,8 +231,8 @@ def _find_models(models: Sequence[str], weights_dir: Path) -> list[Path]:
     """The checkpoint files of `models`; UserError names the first that is not there, and those that are."""
     paths, missing = [], []
     for model in models:
-        path = only_local(model, "--models")
-        found = next((path for path in (weights_dir / path, path) if path.is_file()), None)
+        name = only_local(model, "--models")
+        found = next((path for path in (weights_dir / name, name) if path.is_file()), None)
         paths.append(found) if found else missing.append(str(weights_dir / model))
     if missing:
         beside = ("SHA256SUMS", "README.md")

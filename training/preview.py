@@ -112,10 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--crops", type=positive_int, default=8, metavar="N", help="crops on the sheet, half of them real")
     add("--seed", type=count, default=777, metavar="N", help="which crops, and what is drawn")
     options = parser.parse_args(argv)
-    if Path(options.out).suffix.lower() != ".png":
-        raise UserError(f"{options.out}: the sheet's name must end in .png")
     for path in (options.folds_csv, options.data_dir or "", options.out):
         only_local(path, "training.preview")
+    if Path(options.out).suffix.lower() != ".png":
+        raise UserError(f"{options.out}: the sheet's name must end in .png")
     config, table = read_config(options.config), read_folds(options.folds_csv)
     if config.input != "frame":
         raise UserError(f"{options.config}: is of {config.input}s; this sheet is of single crops")

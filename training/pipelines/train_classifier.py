@@ -41,6 +41,8 @@ def train(options: argparse.Namespace) -> int:
     places = (options.config, options.data_dir, options.folds_csv, options.output_dir, options.logdir)
     for path in (*places, options.resume or "", options.initial_weights, options.val_videos or ""):
         only_local(path, "training")
+    if _afresh(options) and not options.resume:
+        raise UserError("--from-zero and --zero-score go with --resume")
     try:
         config = read_config(options.config)
         training, validation = make_datasets(options, config)
@@ -63,8 +65,6 @@ def train(options: argparse.Namespace) -> int:
         only_changed_frames=options.only_changed_frames,
         compile=options.compile,
     )
-    if _afresh(options) and not options.resume:
-        raise UserError("--from-zero and --zero-score go with --resume")
     resume = _what_to_resume(options, settings.last)
 
     with ExitStack() as stack:

@@ -80,5 +80,5 @@ def training_state(
         "scheduler": {"epoch": position.epoch, "batch": position.batch, "lrs": lrs},
         "random": random_states,
         "bce_best": bce_best,
-        "afresh": afresh,  # the options by which the run began so; they do it once
+        "afresh": afresh,  # what the run was asked where it began, not to be done again
     }
