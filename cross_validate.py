@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, count, positive_int
+from common.errors import UserError, run_command
 from common.files import held, replacing, sha256_of
 from common.memory import keep_freed_memory
 from common.places import only_local
@@ -25,7 +26,7 @@ from common.threads import add_up_in_one_order, wait_without_spinning
 from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
 from predict_folder import predict_folder
 from preprocessing.data_root import Video, read_data_root
-from training.options import count, make_parser
+from training.options import make_parser
 from training.pipelines import train_classifier
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
-from common.errors import Parser, UserError, run_command
+from common.arguments import Parser, count, decimal_number
+from common.errors import UserError, run_command
 from common.files import replacing
 from common.places import TEMPORARY, Remote, is_url, only_local, place
 from evaluation.bootstrap import COUNT
@@ -86,6 +87,7 @@ def _check_targets(options: argparse.Namespace, out: Path) -> None:
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="evaluate", description="Compare predictions with labels: metrics, intervals, groups, plots.")
     add = parser.add_argument
+    clip = decimal_number(lambda value: 0 < value < 0.5 and 1 - value < 1, "between 1e-16 and 0.5")
     add(
         "--predictions",
         nargs="+",
@@ -110,8 +112,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--calibration", metavar="FILE", help="each file's scores calibrated by this as well")
     add("--calibrate", metavar="FILE", help="fit a temperature on these videos and write it there")
-    add("--clip", type=_clip, default=CLIP, metavar="X", help="scores are clipped to [X, 1 - X] for the log loss")
-    add("--bootstrap", type=_count, default=COUNT, metavar="N", help="draws for the 95 %% intervals; 0: none")
+    add("--clip", type=clip, default=CLIP, metavar="X", help="scores are clipped to [X, 1 - X] for the log loss")
+    add("--bootstrap", type=count, default=COUNT, metavar="N", help="draws for the 95 %% intervals; 0: none")
     add("--ignore-missing", action="store_true", help="leave out what has no label, no score or a bad one, and say so")
     add("--out", metavar="DIR", help="where metrics.json and plots go (default: <first file>.evaluation beside it)")
     add("--format", choices=FORMATS, default="png", help="of the plots")
@@ -123,22 +125,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if options.calibrate and len(options.predictions) > 1:
         parser.error("argument --calibrate: fits the scores of one file; several --predictions are given")
     return options
-
-
-def _clip(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 0.5 or 1 - value == 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 1e-16 and 0.5")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import Parser, UserError, one_line, positive_int, run_command
+from common.arguments import Parser, decimal_number, positive_int
+from common.errors import UserError, one_line, run_command
 from common.figures import COLOURS, drawable, look_of
 from common.files import replacing
 from common.places import only_local
-from training.history import CHOOSE, FAKE_WEIGHT, SKIP_EPOCHS, Choice, Run, choose, read_losses, weighted_loss
+from training.history import CHOOSE, FAKE_WEIGHT, METRICS, SKIP_EPOCHS, Choice, Run, choose, read_losses, weighted_loss
 
 PLOT_FORMATS = (".png", ".svg")
 
@@ -174,9 +175,16 @@ def _models_line(checkpoints: Sequence[str], weights_dir: Path) -> tuple[str, in
     return shlex.join(["--weights-dir", str(base), "--models", *names]), sum(not path.is_file() for path in paths)
 
 
+def _log_in(folder: Path) -> Path:
+    """The metrics of the run whose log folder this is. Raises UserError for a folder of several runs."""
+    if not (folder / METRICS).exists() and (below := sorted(folder.glob(f"*/{METRICS}"))):
+        raise UserError(f"{folder}: holds the logs of runs; name those to plot, such as {below[0].parent}")
+    return folder / METRICS
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="plot_loss", description="Plot validation losses and choose the checkpoints to predict with.")
-    add = parser.add_argument
+    add, weight = parser.add_argument, decimal_number(lambda value: value >= 0, "of at least 0")
     add(
         "--log-file",
         required=True,
@@ -185,20 +193,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="F",
         help="output, metrics.csv or log folder of a run",
     )
-    add("--fake-weight", type=float, default=FAKE_WEIGHT, metavar="X", help="weight of the fake videos' loss")
+    add("--fake-weight", type=weight, default=FAKE_WEIGHT, metavar="X", help="weight of the fake videos' loss")
     add("--skip-epochs", type=int, default=SKIP_EPOCHS, metavar="N", help="choose after this epoch (the first is 0)")
     add("--choose", type=positive_int, default=CHOOSE, metavar="N", help="number of epochs to choose from each run")
     add("--out", metavar="FILE", help="the plot, .png or .svg (default: beside the first log)")
     add("--weights-dir", default="weights", metavar="DIR", help="where the checkpoints are")
     add("--no-show", action="store_true", help="open no window")
     options = parser.parse_args(argv)
-    if not 0 <= options.fake_weight < math.inf:
-        parser.error(f"argument --fake-weight: {options.fake_weight} is not a weight")
     files = [only_local(name, "plot_loss.py") for name in dict.fromkeys(options.log_file)]
-    files = [path / "metrics.csv" if path.is_dir() else path for path in files]
+    files = [_log_in(path) if path.is_dir() else path for path in files]
     # Plots lie beside the logs, so `logs/*` names them too.
     logs = [path for path in files if path.suffix.lower() not in PLOT_FORMATS] or files
-    beside = logs[0].with_name("loss.png" if logs[0].name == "metrics.csv" else f"{logs[0].name}.png")
+    beside = logs[0].with_name("loss.png" if logs[0].name == METRICS else f"{logs[0].name}.png")
     out = only_local(options.out, "plot_loss.py") if options.out else beside
     if out.suffix.lower() not in PLOT_FORMATS:
         raise UserError(f"{out}: the plot's name must end in .png or .svg")

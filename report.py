@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, decimal_number, positive_int
+from common.errors import UserError, run_command
 from common.files import held
 from common.limits import Limits, add_limit_options
 from common.places import is_url, place
@@ -19,6 +20,8 @@ from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.details import read_details
 from inference.results import check_writable
 from reporting.build import MOST_MEGABYTES, write_report
+
+_megabytes = decimal_number(lambda value: value >= 1, "of at least 1")
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,13 +45,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if bool(options.heatmaps) != bool(options.models) or (options.heatmaps and not options.videos):
         parser.error("--heatmaps, --models and --videos go together")
     return options
-
-
-def _megabytes(text: str) -> float:
-    value = float(text)
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,8 @@ from typing import Any
 from benchmarks.cost import apart
 from benchmarks.report import add_out_option, save_report, table
 from benchmarks.sections import GPU_ONLY, GROUPS, SECTIONS, Bench, describe, videos_of
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from preprocessing.data_root import read_data_root
 
 LEGEND = """

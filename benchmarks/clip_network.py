@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.report import add_out_option, measured_with, write_report
-from common.errors import Parser, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import run_command
 from common.memory import keep_freed_memory
 from training.zoo.clips import CLIP_NETWORKS, create_clip_network, fold_batchnorms
 

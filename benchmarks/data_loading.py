@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.report import add_out_option, measured_with, write_report
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from common.memory import keep_freed_memory
 
 PACKAGES = ("albumentations", "opencv-python-headless", "numpy", "scipy", "scikit-image", "torch", "dlib-bin")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import add_out_option, measured_with, write_report
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from common.memory import keep_freed_memory
 from faces.detector import FaceDetector
 from inference.inputs import find_videos

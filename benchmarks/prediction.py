@@ -21,7 +21,8 @@ import torch
 
 from benchmarks import published_flow
 from benchmarks.report import Row, add_out_option, measured_with, table, write_report
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from common.limits import DEFAULT_LIMITS
 from common.memory import keep_freed_memory
 from demo.fresh_network import write_fresh_network

@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.cost import REPOSITORY
 from benchmarks.report import add_out_option, measured_with, write_report
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from preprocessing.data_root import METADATA, read_data_root
 
 PACKAGES = ("torch", "facenet-pytorch", "opencv-python-headless", "av", "numpy", "scikit-image")

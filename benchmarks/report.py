@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.asked import ASKED, FAIR
-from common.errors import Parser
+from common.arguments import Parser
 from common.files import replacing
 
 RESULTS = Path(__file__).resolve().parent / "results"

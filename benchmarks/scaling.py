@@ -21,7 +21,8 @@ from pathlib import Path
 from benchmarks.cost import REPOSITORY, cost_of
 from benchmarks.report import Row, add_out_option, write_report
 from benchmarks.starting import predicting
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from common.ffmpeg import ffmpeg_executable
 from demo.sample_videos import make_sample_root
 

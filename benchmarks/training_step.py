@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from benchmarks.report import add_out_option, measured_with, write_report
-from common.errors import Parser, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import run_command
 from common.memory import keep_freed_memory
 
 WARM_UP = 3

@@ -1,6 +1,5 @@
 """Errors a user can cause, and how a command ends on them: one line, no traceback."""
 
-import argparse
 import os
 import signal
 import sys
@@ -29,45 +28,6 @@ def keeping_what_is_done(how: str = KEPT) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise type(error)(how) from error
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds the default to an option's help where there is one to tell."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that shows defaults in its help and ends on a usage error with one line and exit code 2."""
-
-    def __init__(self, **kwargs):
-        super().__init__(formatter_class=_Help, allow_abbrev=False, **kwargs)
-
-    def flags(self) -> set[str]:
-        """All long options it knows."""
-        return {flag for flag in self._option_string_actions if flag.startswith("--")}
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {one_line(message)} (--help lists the options)\n")
-
-
-def positive_int(text: str) -> int:
-    """An argument that counts something: a whole number of at least 1."""
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def under_half(text: str) -> float:
-    """An argument by which a label keeps its distance from 0 and 1: from 0 to under 0.5."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to under 0.5")
-    return value
 
 
 def one_line(text: object) -> str:

@@ -7,7 +7,6 @@ that CUDA only reserves; watching the resident size would notice an allocation w
 """
 
 import argparse
-import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from common.arguments import decimal_number
 
 GIGABYTE = 1 << 30
 DEFAULT_SECONDS, DEFAULT_GIGABYTES = 600.0, 4.0
@@ -45,31 +46,21 @@ DEFAULT_LIMITS = Limits()
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
     """`--video-timeout` and `--video-memory`."""
-    add = parser.add_argument
+    add, over_zero = parser.add_argument, decimal_number(lambda value: value > 0, "over 0")
     add(
         "--video-timeout",
-        type=_positive,
+        type=over_zero,
         default=DEFAULT_SECONDS,
         metavar="SECONDS",
         help="a video that takes longer is given up",
     )
     add(
         "--video-memory",
-        type=_positive,
+        type=over_zero,
         default=DEFAULT_GIGABYTES,
         metavar="GB",
         help="a video that takes more memory is given up",
     )
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
-    return value
 
 
 @contextmanager

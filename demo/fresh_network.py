@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.errors import Parser, UserError, run_command
+from common.arguments import Parser
+from common.errors import UserError, run_command
 
 ENCODER = "tf_efficientnet_b0"
 SIZE = 224

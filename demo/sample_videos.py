@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from common.files import replacing
 from demo.portrait import FACE, drift, encode, film, make_fake_face, make_scene, swapped
 from demo.video_roots import SampleVideo, check_root, fill_root, run_maker

@@ -17,7 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import Parser, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import run_command
 from common.files import replacing
 from demo.portrait import FACE, MARGIN, SCALE, drift, encode, film, make_fake_face, make_scene, swapped
 from demo.video_roots import SampleVideo, check_root, fill_root, run_maker

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.errors import Parser
+from common.arguments import Parser
 from common.files import replacing
 
 WORKERS = 2  # videos rendered at a time

@@ -23,7 +23,8 @@ import requests
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from common.errors import Parser, UserError, one_line, run_command
+from common.arguments import Parser
+from common.errors import UserError, one_line, run_command
 from common.files import replacing, sha256_of
 from common.places import only_local
 from common.redaction import without_secrets

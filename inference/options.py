@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from common.errors import Parser, positive_int, under_half
+from common.arguments import Parser, positive_int, under_half
 from common.limits import add_limit_options
 from common.ray_cluster import add_executor_options
 from faces.detector import scale_argument

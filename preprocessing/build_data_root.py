@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from common.errors import Parser, UserError, one_line, run_command
+from common.arguments import Parser
+from common.errors import UserError, one_line, run_command
 from common.files import LOST_AND_FOUND, refuse_unreadable, replacing
 from common.places import only_local
 from preprocessing.data_root import FAKE, METADATA, REAL, SUFFIXES, is_plain, read_data_root

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from common.errors import Parser, one_line, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import one_line, run_command
 from common.limits import Limits, add_limit_options, limited
 from common.places import only_local
 from faces.video import VideoError, VideoFile

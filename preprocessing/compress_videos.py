@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from common.errors import Parser, one_line, run_command
+from common.arguments import Parser
+from common.errors import one_line, run_command
 from common.ffmpeg import ffmpeg_executable
 from common.files import replacing
 from common.processes import die_with_parent

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from common.files import replacing
 from common.places import only_local
 from faces.geometry import isotropically_resize_image

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import Parser, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import run_command
 from common.files import replacing
 from faces.detector import BOX_THRESHOLDS, FaceDetector, scale_argument, shrink
 from faces.video import OpenVideo, VideoError, VideoFile

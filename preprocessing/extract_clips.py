@@ -7,7 +7,6 @@ any player) and sequences/<video>/0_<track>.png (ten faces side by side), and th
 fake's faces are where its original's are.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,7 +18,8 @@ import av
 import cv2
 import numpy as np
 
-from common.errors import Parser, run_command
+from common.arguments import Parser, decimal_number
+from common.errors import run_command
 from common.files import replacing
 from faces.clips import (
     CLIP_SIDE,
@@ -247,23 +247,12 @@ def make_extracting_work(
 
 def make_parser() -> Parser:
     parser = stage_parser("extract_clips", "Step 6, optional: face clips and face sequences.")
-    parser.add_argument(
-        "--min-probability", type=_probability, default=0.0, metavar="X", help="leave out tracks less certain than this"
-    )
-    parser.add_argument("--with-unpaired", action="store_true", help=generate_folds.WITH_UNPAIRED)
+    add, probability = parser.add_argument, decimal_number(lambda value: 0 <= value <= 1, "from 0 to 1")
+    add("--min-probability", type=probability, default=0.0, metavar="X", help="leave out tracks less certain than this")
+    add("--with-unpaired", action="store_true", help=generate_folds.WITH_UNPAIRED)
     add_network_options(parser)
     add_decoder_option(parser)
     return parser
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
 
 
 def stages(root: DataRoot, options: Any) -> list[Stage]:

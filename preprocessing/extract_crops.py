@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from faces.geometry import crop_face
 from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import cv2
 
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from common.files import replacing
 from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing.data_root import Video, read_data_root

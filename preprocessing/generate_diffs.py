@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.extract_crops import write_png
 from preprocessing.generate_landmarks import crops_of, read_png

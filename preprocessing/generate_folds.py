@@ -12,7 +12,8 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, whole_number
+from common.errors import UserError, run_command
 from common.places import Remote, writing
 from preprocessing.data_root import CROP_NAME, DataRoot, Video, part_number, read_data_root
 from preprocessing.runner import add_crops_option, stage_parser
@@ -93,7 +94,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--out", default="folds.csv", metavar="FILE", help="the table to write")
     add("--seed", type=int, default=SEED, metavar="N", help="order of the rows")
-    add("--n_splits", type=_splits, default=N_SPLITS, metavar="N", help=f"number of folds, up to {PARTS}")
+    add("--n_splits", type=whole_number(1, PARTS), default=N_SPLITS, metavar="N", help="number of folds")
     add("--with-unpaired", action="store_true", help=WITH_UNPAIRED)
     add("--allow-empty", action="store_true", help="write the table even if training or validation would be empty")
     return parser
@@ -113,13 +114,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     real = len(rows) - fakes
     print(f"generate_folds: {options.out}: {len(rows)} rows, {real} real, {fakes} fake, folds {folds}{missing}")
     return 0
-
-
-def _splits(text: str) -> int:
-    value = positive_int(text)
-    if value > PARTS:
-        raise argparse.ArgumentTypeError(f"{text} is more than {PARTS}")
-    return value
 
 
 if __name__ == "__main__":

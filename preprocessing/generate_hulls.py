@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import Parser, UserError, run_command
+from common.arguments import Parser
+from common.errors import UserError, run_command
 from faces.face_hull import dlib_is_there, face_points
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.generate_landmarks import crops_of, read_png

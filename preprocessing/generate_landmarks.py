@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from faces.detector import LANDMARK_THRESHOLDS, FaceDetector
 from preprocessing.data_root import CROP_NAME, Video, read_data_root
 from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.errors import Parser, UserError
+from common.arguments import Parser
+from common.errors import UserError
 from faces.detector import FaceDetector
 from faces.torchcodec_video import DECODERS, video_opener
 from faces.video import OpenVideo

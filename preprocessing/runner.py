@@ -16,7 +16,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from common.errors import KEPT, KEPT_OF_NEW, Parser, UserError, keeping_what_is_done, one_line, positive_int
+from common.arguments import Parser, positive_int
+from common.errors import KEPT, KEPT_OF_NEW, UserError, keeping_what_is_done, one_line
 from common.files import held, is_held, remove_folder, set_aside
 from common.limits import Limits, add_limit_options, limited
 from common.places import TEMPORARY

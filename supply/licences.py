@@ -12,7 +12,8 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 
-from common.errors import Parser, run_command
+from common.arguments import Parser
+from common.errors import run_command
 from supply.pins import RUNTIME, read_pins
 
 # By SPDX's identifiers; lower case.

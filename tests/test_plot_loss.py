@@ -380,6 +380,14 @@ def test_bad_options_are_one_line(log, command, options):
     assert (code, out, err.count("\n")) == (2, "", 1)
 
 
+def test_folder_of_several_runs_is_refused_by_naming_one(log, command, tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / "logs" / name).mkdir(parents=True)
+        (tmp_path / "logs" / name / "metrics.csv").write_text("epoch,fake_loss,real_loss\n0,0.5,0.5\n")
+    code, out, err = command("--log-file", tmp_path / "logs")
+    assert (code, out) == (2, "") and err.endswith(f"such as {tmp_path / 'logs' / 'a'}\n") and err.count("\n") == 1
+
+
 # The screen
 
 SCREEN = """

@@ -1,4 +1,4 @@
-"""The validation losses of a run, as its log or its metrics.csv tells them, and which epochs to predict with."""
+"""The losses of a run, as its log or its metrics.csv tells them, and which epochs to predict with."""
 
 import csv
 import io
@@ -15,6 +15,7 @@ SKIP_EPOCHS = 16
 CHOOSE = 5
 PUBLISHED_NAME = "{run}_DeepFakeClassifier_tf_efficientnet_b7_ns_0_{epoch}"
 
+METRICS = "metrics.csv"
 COLUMNS = ("epoch", "fake_loss", "real_loss")
 LOSS_LINE = re.compile(r"(fake_loss|real_loss)\s+(\S+)")
 EPOCH_LINE = re.compile(r"epoch\s+(\d{1,6}):.*")
@@ -46,6 +47,14 @@ class Choice:
     fake: float
     real: float
     checkpoint: str
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The epochs of a metrics.csv, if it is there."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
 
 
 def read_losses(path: str | Path) -> Run:
@@ -83,7 +92,7 @@ def read_losses(path: str | Path) -> Run:
     fake, real, names = (list(values) for values in zip(*(numbered[epoch] for epoch in epochs), strict=True))
     checkpoints = {epoch: name for epoch, name in zip(epochs, names, strict=True) if name}
     # A metrics.csv is called so in every run; its folder tells the runs apart.
-    name = path.name == "metrics.csv" and path.parent.resolve().name
+    name = path.name == METRICS and path.parent.resolve().name
     return Run(name or path.name, epochs, fake, real, checkpoints, sum(epoch is None for epoch, *_ in found))
 
 

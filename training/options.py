@@ -1,10 +1,6 @@
 """The command line of training. Imports neither torch nor what needs it: usage errors come at once."""
 
-import argparse
-
-from common.errors import Parser, positive_int, under_half
-
-LARGEST_COUNT = 2**31
+from common.arguments import Parser, count, positive_int, under_half
 
 
 def make_parser() -> Parser:
@@ -43,10 +39,3 @@ def make_parser() -> Parser:
     add("--no-hardcore", action="store_true", help="no blackout of landmarks, hulls and areas")
     add("--only-changed-frames", action="store_true", help="leave out fakes that do not visibly differ")
     return parser
-
-
-def count(text: str) -> int:
-    """An argument that may be 0: a seed, a fold, a number of processes."""
-    if not (text.isdecimal() and int(text) < LARGEST_COUNT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_COUNT - 1}")
-    return int(text)

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, count, positive_int
+from common.errors import UserError, run_command
 from common.files import replacing
 from common.places import only_local
 from training.datasets.classifier_dataset import DeepFakeClassifierDataset, UnreadableCropError, tighter
 from training.datasets.folds import read_folds
 from training.datasets.pair_dataset import PairDataset
-from training.options import count
 from training.tools.config import TrainConfig, read_config
 from training.transforms import albu, blackout
 from training.transforms.self_blending import self_blend

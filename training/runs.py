@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from common.errors import Parser, UserError, one_line, run_command
+from common.arguments import Parser
+from common.errors import UserError, one_line, run_command
 from common.places import only_local
+from training.history import METRICS
 
 # What is kept of each row of metrics.csv, and drawn.
 CURVES = ("bce", "fake_loss", "real_loss", "train_loss")
@@ -60,7 +62,7 @@ def find_runs(logs: str | Path, say: Callable[[str], None] = _to_stderr) -> list
     if not logs.is_dir():
         raise UserError(f"{logs}: no such folder of logs")
     runs = []
-    for path in sorted(logs.rglob("metrics.csv")):
+    for path in sorted(logs.rglob(METRICS)):
         run = read_run(path, logs)
         if run.epochs:
             runs.append(run)

@@ -18,7 +18,8 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from common.files import replacing
 from tests.checked_out import REPOSITORY, commit_here
 from tests.faults.disks import Impossible

@@ -18,7 +18,8 @@ from dataclasses import dataclass, fields
 from itertools import cycle
 from pathlib import Path
 
-from common.errors import Parser, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import run_command
 from common.files import replacing
 from demo.fresh_network import write_fresh_network
 from demo.sample_videos import make_sample_root
@@ -29,7 +30,7 @@ OUT = Path("docs/reliability/load.md")
 SOURCES = ["004", "519", "cmwenvkyhs", "fvkanshbie", "gtyoqwmdre"]  # one or two faces, none, upright
 SECONDS, WIDTH, HEIGHT, FRAMES = 0.5, 320, 180, 4
 NETWORK = {"encoder": "mobilenetv3_small_050", "size": 64, "seed": 1}
-INTERVAL = 0.25  # seconds between looks
+INTERVAL = 0.05  # seconds between looks: threads that decode come and go faster than videos are done
 MOST_GROWTH = 0.05
 PAGE_MEGABYTES = os.sysconf("SC_PAGE_SIZE") / 2**20
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.errors import Parser, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import run_command
 from common.files import replacing
 from common.spreadsheets import from_text
 from demo.fresh_network import write_fresh_network

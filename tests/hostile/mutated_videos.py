@@ -19,7 +19,8 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 
-from common.errors import Parser, UserError, positive_int, run_command
+from common.arguments import Parser, positive_int
+from common.errors import UserError, run_command
 from common.files import replacing
 from tests.hostile.mutations import BYTE_MUTATIONS, absurd_picture_size
 

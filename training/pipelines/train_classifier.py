@@ -20,6 +20,7 @@ from common.files import held, replacing
 from common.memory import keep_freed_memory
 from common.places import only_local
 from common.threads import add_up_in_one_order, wait_without_spinning
+from training.history import METRICS, read_rows
 from training.options import make_parser
 
 PUBLISHED_WORKERS = 6
@@ -119,8 +120,6 @@ def train(options: argparse.Namespace) -> int:
 
 def _remove_run(settings, logs: Path, keep: Path | None) -> None:
     """Remove what an earlier run of this name left, but the file `keep`: none of it may be taken for the new one's."""
-    from training.tools.journal import METRICS
-
     goes_on = bool(keep) and settings.last.exists() and keep.samefile(settings.last)
     ends = ("last", "best_dice")
     for path in settings.output_dir.glob(f"{glob.escape(settings.name)}_*"):
@@ -140,7 +139,6 @@ def _check_owner(folder: Path, config, settings, resume: Path | None, overwrite:
     The folder's name holds the encoder alone, as published.
     """
     from training.tools.config import NetworkConfig
-    from training.tools.journal import METRICS, read_rows
 
     try:
         owner = NetworkConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8")).title

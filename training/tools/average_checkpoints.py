@@ -9,7 +9,8 @@ it never saw than each of them (Wortsman et al., 2022). Networks that began at r
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import Parser, UserError, run_command
+from common.arguments import Parser
+from common.errors import UserError, run_command
 
 
 def average(sources: Sequence[str | Path], target: str | Path, overwrite: bool = False) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from common.files import replacing
+from training.history import METRICS, read_rows
 from training.tools.metrics import FaceCount, Verdict, roc_points
 
 COLUMNS = (
@@ -32,15 +33,6 @@ COLUMNS = (
 )
 FACE_COLUMNS = [field.name for field in fields(FaceCount)]
 GRID_CROPS = 16
-METRICS = "metrics.csv"
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The epochs of a metrics.csv, if it is there."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
 
 
 class Journal:

@@ -8,7 +8,8 @@ Computed with in single precision again: what was rounded is rounded once and fo
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import Parser, UserError, run_command
+from common.arguments import Parser
+from common.errors import UserError, run_command
 
 
 def shrink(source: str | Path, target: str | Path, overwrite: bool = False) -> None:
