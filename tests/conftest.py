@@ -1,5 +1,6 @@
 """Fixtures built once: generated sample videos, small checkpoints, and the real samples where they are at hand."""
 
+import codecs
 import csv
 import json
 import os
@@ -34,6 +35,8 @@ def _shared_folder() -> Path:
 @pytest.fixture
 def shared_with_nobody():
     """A folder that every user may read, and what runs a block as one without rights: root may look anywhere."""
+
+    codecs.lookup("utf-8-sig")  # Python's own modules, which it reads when they are first used, may be closed as well
 
     @contextmanager
     def as_nobody():

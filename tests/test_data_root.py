@@ -120,19 +120,6 @@ def test_part_without_metadata_is_named(tmp_path):
     assert reasons(read_data_root(tmp_path)) == {"dfdc_train_part_0": "has no metadata.json"}
 
 
-def test_folder_that_may_not_be_looked_into_is_named(shared_with_nobody):
-    folder, as_nobody = shared_with_nobody
-    write_part(folder, "dfdc_train_part_0", {"004.mp4": REAL})
-    for name in ("lost+found", ".fseventsd", "dfdc_train_part_1"):
-        (folder / name).mkdir()
-        (folder / name / "metadata.json").write_text("{}")
-        (folder / name).chmod(0)
-    with as_nobody():
-        root = read_data_root(folder)
-    assert root.parts == ["dfdc_train_part_0"]
-    assert reasons(root) == {"dfdc_train_part_1": "cannot be read (Permission denied)"}
-
-
 def test_roots_without_parts_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such directory"):
         read_data_root(tmp_path / "nothing")

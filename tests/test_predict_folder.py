@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from evaluation.labels import read_labels
 from inference.inputs import find_videos
 from predict_folder import predict_folder
-from preprocessing.build_data_root import entries_of_folders
 from tests.conftest import read_csv
 
 
@@ -332,21 +330,6 @@ def test_hidden_files_are_no_videos(video, tmp_path):
     shutil.copy(video, tmp_path / "._004.mp4")
     with pytest.raises(UserError, match="no videos"):
         find_videos(tmp_path)
-
-
-def test_folders_that_may_not_be_looked_into_are_named(video, shared_with_nobody):
-    folder, as_nobody = shared_with_nobody
-    for name in ("lost+found", ".fseventsd", "closed"):
-        (folder / name).mkdir()
-        (folder / name).chmod(0)
-    shutil.copy(video, folder)
-    for look in (find_videos, read_labels, lambda path: entries_of_folders([path], [])):
-        with as_nobody(), pytest.raises(UserError, match=r"closed: cannot be read \(Permission denied\)"):
-            look(folder)
-    (folder / "closed").chmod(0o755)
-    with as_nobody():
-        assert [found.name for found in find_videos(folder)] == ["004.mp4"]
-        assert [entry.path.name for entry in entries_of_folders([folder], [])] == ["004.mp4"]
 
 
 def test_what_preprocessing_made_is_not_scored(video, tmp_path):
