@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from faces.tracks import assign_faces
+from faces.tracks import FARTHEST, assign_faces
 
 # 3-D networks: the union of a track's boxes, cut from every frame. Outside of training they see the middle.
 CLIP_SIDE, CLIP_CENTRE = 256, 224
@@ -103,20 +103,28 @@ class FaceSequence:
 
 
 def choose_sequences(frames: Sequence[int], boxes: Sequence[np.ndarray]) -> list[FaceSequence]:
-    """The faces of a video that are seen in enough of `frames`, each with its `boxes` (k, 4); the steadiest first.
+    """The faces of a video for sequences: `frames` in which they were looked for, and their `boxes` (k, 4) in each.
 
-    Three if at least ten frames have exactly three faces, else two if as many have two, else one.
+    Three if at least ten frames have exactly three faces, else two if as many have two, else one; from ten of those
+    frames, however far somebody has moved between two of them. If no number of faces is so frequent, the face that is
+    seen most often, if it is near where it was and in ten frames.
     """
-    counts = [len(found) for found in boxes]
-    wanted = next((k for k in range(MOST_SEQUENCES, 1, -1) if counts.count(k) >= SEQUENCE_FRAMES), 1)
+    for count in range(MOST_SEQUENCES, 0, -1):
+        those = [i for i, found in enumerate(boxes) if len(found) == count]
+        if len(those) >= SEQUENCE_FRAMES:
+            return _sequences([frames[i] for i in those], [boxes[i] for i in those], farthest=np.inf)
+    return _sequences(frames, boxes)[:1]
+
+
+def _sequences(frames: Sequence[int], boxes: Sequence[np.ndarray], farthest: float = FARTHEST) -> list[FaceSequence]:
+    """A sequence of each face that is followed through enough of the frames, the most often seen first."""
     seen: dict[int, list[tuple[int, np.ndarray]]] = {}
-    for frame, found, numbers in zip(frames, boxes, assign_faces(frames, boxes), strict=True):
+    for frame, found, numbers in zip(frames, boxes, assign_faces(frames, boxes, farthest=farthest), strict=True):
         for box, number in zip(found, numbers, strict=True):
             seen.setdefault(int(number), []).append((frame, box))
-    steady = [faces for faces in seen.values() if len(faces) >= SEQUENCE_FRAMES]
-    steady.sort(key=len, reverse=True)
-    chosen = []
-    for faces in steady[:wanted]:
-        places = np.linspace(0, len(faces) - 1, SEQUENCE_FRAMES).astype(int)
-        chosen.append(FaceSequence([faces[i][0] for i in places], np.stack([faces[i][1] for i in places])))
-    return chosen
+    sequences = []
+    for faces in sorted(seen.values(), key=len, reverse=True):
+        if len(faces) >= SEQUENCE_FRAMES:
+            places = np.linspace(0, len(faces) - 1, SEQUENCE_FRAMES).astype(int)
+            sequences.append(FaceSequence([faces[i][0] for i in places], np.stack([faces[i][1] for i in places])))
+    return sequences

@@ -225,14 +225,17 @@ def find_tracks_in_frames(
 
 
 def assign_faces(
-    frames: Sequence[int], boxes: Sequence[np.ndarray], tracks: Sequence[Track] | None = None
+    frames: Sequence[int],
+    boxes: Sequence[np.ndarray],
+    tracks: Sequence[Track] | None = None,
+    farthest: float = FARTHEST,
 ) -> list[np.ndarray]:
     """The number of the track that each face belongs to: per frame (k,) int64, -1 for a face of no track.
 
     `frames` are any frames, each with its `boxes` (k, 4). A track has at most one face of a frame; frame by frame the
     faces go where they are nearest, measured from where the track's detections put it, behind them from where it was
     seen last. Without `tracks` the faces make their own: one that is nobody's starts a track, numbered from 0 in order
-    of appearance.
+    of appearance. What is farther than `farthest` is another's; inf: a face is new only if no track is left for it.
     """
     known = [] if tracks is None else list(tracks)
     latest = [track.boxes[-1] for track in known]
@@ -243,7 +246,7 @@ def assign_faces(
         for number, track in enumerate(known):
             if frames[index] <= track.frames[-1]:
                 references[number] = track.boxes_at([frames[index]])[0]
-        chosen = _nearest(np.array(references, np.float64).reshape(-1, 4), faces)
+        chosen = _nearest(np.array(references, np.float64).reshape(-1, 4), faces, farthest)
         for face in range(len(faces)):
             if chosen[face] < 0 and tracks is None:
                 chosen[face] = len(latest)
@@ -254,15 +257,15 @@ def assign_faces(
     return numbers
 
 
-def _nearest(references: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def _nearest(references: np.ndarray, faces: np.ndarray, farthest: float) -> np.ndarray:
     """For each of `faces` (k, 4) the one of `references` (m, 4) that is its alone, (k,); -1: all are too far away.
 
     The pairs are the nearest in sum, where a face or a track left alone counts as if it were just too far away.
     """
     distances = _distances(references, faces)
     chosen = np.full(len(faces), -1, np.int64)
-    for number, face in zip(*linear_sum_assignment(distances.clip(max=FARTHEST)), strict=True):
-        if distances[number, face] <= FARTHEST:
+    for number, face in zip(*linear_sum_assignment(distances.clip(max=farthest)), strict=True):
+        if distances[number, face] <= farthest:
             chosen[face] = number
     return chosen
 

@@ -179,6 +179,31 @@ def test_as_many_sequences_as_faces_in_most_frames(presence, number):
         assert len(np.unique(sequence.boxes[:, 0])) == 1  # one person
 
 
+def test_sequences_are_of_the_frames_with_as_many_faces():
+    alone_at_first = people(always, [False] * 5 + [True] * 10)
+    assert [sequence.frames for sequence in choose_sequences(range(15), alone_at_first)] == [list(range(5, 15))] * 2
+    with_another = people(always, seldom)
+    assert [sequence.frames for sequence in choose_sequences(range(15), with_another)] == [list(range(5, 15))]
+
+
+def test_person_who_moves_far_between_two_frames_stays_the_same():
+    boxes = people(always, always)
+    for found in boxes[7:]:
+        found[1] += 300  # almost four faces to the right and three down
+    still, moved = sorted(choose_sequences(range(15), boxes), key=lambda sequence: sequence.boxes[0, 0])
+    assert len(np.unique(still.boxes[:, 0])) == 1
+    assert np.unique(moved.boxes[:, 0]).tolist() == [300, 600]
+    (alone,) = choose_sequences(range(15), [found[1:] for found in boxes])
+    assert np.unique(alone.boxes[:, 0]).tolist() == [300, 600]
+
+
+def test_steadiest_face_is_taken_where_no_number_of_faces_is_frequent():
+    boxes = people(always, [True] * 6 + [False] * 9, [False] * 3 + [True] * 3 + [False] * 4 + [True] * 5)
+    assert sorted({sum(len(found) == k for found in boxes) for k in (1, 2, 3)})[-1] < SEQUENCE_FRAMES
+    (sequence,) = choose_sequences(range(15), boxes)
+    assert np.unique(sequence.boxes[:, 0]).tolist() == [100]
+
+
 def test_video_whose_clips_cannot_be_kept_does_not_count_as_done(clipped, tmp_path):
     root = shutil.copytree(clipped, tmp_path / "root")
     video = read_csv(root / "clips.csv")[1][0]
