@@ -82,10 +82,13 @@ class VideoReader:
             if self.verbose:
                 print(f"{path}: {error}", file=sys.stderr)
             return None
+        kept = [i for i, image in enumerate(frames.images) if image.shape == frames.images[0].shape]
         if self.verbose:
             for warning in frames.warnings:
                 print(f"{path}: {warning}", file=sys.stderr)
-        return np.stack([self._inset(image) for image in frames.images]), frames.indices
+            if others := len(frames.images) - len(kept):
+                print(f"{path}: {others} frames of another size than the first are left out", file=sys.stderr)
+        return np.stack([self._inset(frames.images[i]) for i in kept]), [frames.indices[i] for i in kept]
 
     def _inset(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
@@ -157,13 +160,14 @@ def predict_on_video(
     strategy: Strategy = np.mean,
     apply_compression: bool = False,
 ) -> float:
-    """P(fake) of one video: the mean over `models` of `strategy` over its faces, of which `batch_size - 1` count.
+    """P(fake) of one video: the mean over `models` of `strategy` over its faces.
 
+    As published, `batch_size` is a number of frames: of each there is room for four faces, and the last is not used.
     0.5 with a warning where no frame can be read or no face is found.
     """
     videos = [Video(str(video_path), Path(video_path))]
     ensemble = _ensemble(models, input_size, apply_compression)
-    views = [SingleFrames(face_extractor.detector, None, batch_size - 1)]
+    views = [SingleFrames(face_extractor.detector, None, most_faces(batch_size))]
     return _labels(score_videos(videos, face_extractor.read, views, ensemble, Rule(strategy)))[0]
 
 

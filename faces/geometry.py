@@ -17,7 +17,7 @@ def crop_bounds(box: np.ndarray, frame_height: int, frame_width: int) -> tuple[i
     margin_w = (xmax - xmin) // MARGIN_DIVISOR
     margin_h = (ymax - ymin) // MARGIN_DIVISOR
     top, left = max(ymin - margin_h, 0), max(xmin - margin_w, 0)
-    bottom, right = min(ymax + margin_h, frame_height), min(xmax + margin_w, frame_width)
+    bottom, right = max(min(ymax + margin_h, frame_height), 0), max(min(xmax + margin_w, frame_width), 0)
     return top, bottom, left, right
 
 
@@ -42,8 +42,8 @@ def isotropically_resize_image(
     if longer == size:
         return img
     scale = size / longer
-    # int() of the product, as published; the longer side must not lose a pixel to rounding, nor the shorter vanish.
-    new_width = size if width >= height else max(int(width * scale), 1)
+    # int() of the product, as published, so that a square may lose a column to rounding; no side may vanish.
+    new_width = size if width > height else max(int(width * scale), 1)
     new_height = size if height >= width else max(int(height * scale), 1)
     interpolation = interpolation_up if scale > 1 else interpolation_down
     return cv2.resize(img, (new_width, new_height), interpolation=interpolation)

@@ -194,8 +194,11 @@ def _nms(boxes: Tensor, scores: Tensor, groups: Tensor, overlap: float) -> Tenso
 
 
 def _nms_by_smaller_area(boxes: Tensor, scores: Tensor, image_of: Tensor) -> Tensor:
-    """Indices of boxes to keep, best first: one goes where it shares too much of the smaller area with a better one."""
-    order = scores.argsort(descending=True)
+    """Indices of boxes to keep, best first: one goes where it shares too much of the smaller area with a better one.
+
+    Of equal scores, and those of clear faces are all 1, the last counts as the best, as in facenet-pytorch.
+    """
+    order = scores.argsort(stable=True).flip(0)
     boxes, image_of = boxes[order], image_of[order]
     area = (boxes[:, 2:] - boxes[:, :2] + 1).prod(dim=1)
     low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])

@@ -24,6 +24,8 @@ QUALITIES = (23, 28, 32)
 SEED = 777
 # What FFmpeg may take a video for: not playlists, which have it open other files.
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg"
+# A quarter as many colours as pixels need an even width and height: black is added at the right and the bottom.
+EVEN_SIDES = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
 # Sound that the new container cannot hold is the only reason to encode it again.
 SOUND_OPTIONS = (["-c:a", "copy"], ["-c:a", "aac"])
 
@@ -44,7 +46,8 @@ def compress_video(video: Video, executable: str, seed: int, out_dir: Path) -> O
             command += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
             command += ["-i", f"file:{video.path.absolute()}", "-map", "0:v:0", "-map", "0:a?"]
             # One thread: the workers fill the cores, and the bytes do not depend on the machine.
-            command += ["-c:v", "libx264", "-crf", str(quality), "-pix_fmt", "yuv420p", "-threads", "1", *sound]
+            command += ["-c:v", "libx264", "-crf", str(quality), "-threads", "1", *sound]
+            command += ["-vf", EVEN_SIDES, "-pix_fmt", "yuv420p"]
             command += ["-f", _container(target), f"file:{temporary.absolute()}"]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", preexec_fn=die_with_parent)
             if done.returncode == 0:

@@ -85,11 +85,17 @@ def read_boxes(path: Path) -> Boxes:
 
 
 def scale_to(frame: np.ndarray, video: Video, original_path: Path, outcome: Outcome) -> np.ndarray:
-    """What to multiply an original's boxes by for this frame's size: (4,), ones unless the sizes differ."""
+    """What to multiply an original's boxes by for this frame's size: (4,), ones unless the sizes differ.
+
+    Raises StageError if none of the frames of the original that step 1 has looked at can be decoded.
+    """
     if video.original is None:
         return np.ones(4)
     with VideoFile(original_path) as original:
-        size = next((image.shape[:2] for _, image in original.frames([0])), frame.shape[:2])
+        looked_at = original.frames(range(0, original.frame_count, FRAME_STEP))
+        size = next((image.shape[:2] for _, image in looked_at), None)
+    if size is None:
+        raise StageError(f"no frame of its original, {original_path.name}, can be decoded")
     (height, width), (original_height, original_width) = frame.shape[:2], size
     if (height, width) == size:
         return np.ones(4)

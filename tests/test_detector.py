@@ -133,6 +133,13 @@ def test_boxes_are_suppressed_group_by_group():
     assert len(mtcnn._nms(boxes[:0], scores[:0], groups[:0], 0.5)) == 0
 
 
+def test_last_of_equally_certain_boxes_is_kept_as_in_facenet_pytorch():
+    boxes = torch.tensor([[0.0, 0, 40, 40], [50, 50, 90, 90], [2, 2, 40, 40], [1, 1, 40, 40]])
+    scores = torch.tensor([1.0, 0.9, 1.0, 0.8])
+    assert mtcnn._nms_by_smaller_area(boxes, scores, torch.zeros(4, dtype=torch.int64)).tolist() == [2, 1]
+    assert mtcnn._nms_by_smaller_area(boxes, scores, torch.tensor([0, 0, 1, 1])).tolist() == [2, 0, 1]
+
+
 def test_what_networks_are_given_at_a_time_changes_nothing(video, detector, monkeypatch):
     frames = read_evenly(video, 4).images
     frames[1:3] = [np.full_like(frames[0], 127), np.ascontiguousarray(frames[2][:, ::-1])]

@@ -44,6 +44,7 @@ def test_box_outside_the_frame_gives_an_empty_crop():
         (761, 500, (380, 249)),
         (380, 17, (380, 17)),
         (300, 300, (380, 380)),
+        (312, 312, (380, 379)),  # 312 * (380 / 312) is a little under 380
     ],
 )
 def test_longer_side_gets_the_size_and_the_shorter_is_truncated(height, width, expected):
@@ -52,6 +53,11 @@ def test_longer_side_gets_the_size_and_the_shorter_is_truncated(height, width, e
 
 def test_a_sliver_keeps_at_least_one_pixel():
     assert isotropically_resize_image(noise(2000, 2), 380).shape[:2] == (380, 1)
+
+
+@pytest.mark.parametrize("box", [(-50, -50, -20, -20), (10, -90, 40, -50), (130, 10, 150, 40), (10, 110, 40, 140)])
+def test_of_a_box_outside_the_frame_nothing_is_cut(box):
+    assert crop_face(noise(100, 120), np.array(box)).size == 0
 
 
 def test_area_when_shrinking_and_cubic_when_growing():

@@ -13,6 +13,7 @@ from faces.detector import FaceDetector
 from inference.ensemble import Ensemble, Member
 from kernel_utils import FaceExtractor, VideoReader, confident_strategy, predict_on_video, predict_on_video_set
 from tests.sightings import sighted
+from tests.test_video import ffmpeg
 from training.tools.checkpoints import load_checkpoint
 from training.tools.config import NetworkConfig
 
@@ -152,10 +153,23 @@ def test_label_is_the_strategy_over_the_faces(extractor, network, video):
     assert predict(apply_compression=True) != predict()
 
 
-def test_batch_size_bounds_the_faces_that_count(extractor, network, video):
+def test_batch_size_is_a_number_of_frames_with_room_for_four_faces_each(extractor, network, video):
     crops = [face for frame in extractor.process_video(video) for face in frame["faces"]]
-    row = row_of(network, crops[:3])
-    assert predict_on_video(extractor, video, 4, 96, [network]) == pytest.approx(row.mean(), abs=1e-6)
+    assert len(crops) == 6
+    for frames, faces in ((1, crops[:3]), (2, crops)):
+        row = row_of(network, faces)
+        assert predict_on_video(extractor, video, frames, 96, [network]) == pytest.approx(row.mean(), abs=1e-6)
+
+
+def test_frames_of_another_size_than_the_first_are_left_out(video, tmp_path, capsys):
+    for name, size in (("large", "320:180"), ("small", "160:90")):
+        out = tmp_path / f"{name}.webm"
+        ffmpeg("-i", video, "-frames:v", 5, "-vf", f"scale={size}", "-c:v", "libvpx-vp9", "-cpu-used", 8, out)
+    (tmp_path / "list").write_text("file large.webm\nfile small.webm\n")
+    ffmpeg("-f", "concat", "-i", tmp_path / "list", "-c", "copy", tmp_path / "both.webm")
+    frames, indices = VideoReader().read_frames(tmp_path / "both.webm", 10)
+    assert frames.shape[1:] == (180, 320, 3) and 1 <= len(frames) == len(indices) < 10
+    assert "of another size than the first are left out" in capsys.readouterr().err
 
 
 def test_one_face_scores_itself(detector, network, video):

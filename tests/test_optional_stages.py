@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -208,6 +209,16 @@ def test_odd_names_reach_ffmpeg_unharmed(root):
     (part / "metadata.json").write_text(json.dumps({name: {"label": "REAL"}}))
     compress_videos.main(["--root-dir", str(root)])
     assert (root / "compressed" / "dfdc_train_part_0" / name).exists()
+
+
+def test_odd_sides_become_even(root):
+    path = root / "dfdc_train_part_0" / "519.mp4"
+    ffmpeg("-i", path, "-vf", "scale=321:179", "-c:v", "libx264", "-pix_fmt", "yuv444p", path.with_name("odd.mp4"))
+    path.with_name("odd.mp4").replace(path)
+    assert compress_videos.main(["--root-dir", str(root)]) == 0
+    with av.open(root / "compressed" / "dfdc_train_part_0" / "519.mp4") as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (322, 180)
 
 
 def test_broken_video_is_no_compressed_video(root):

@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from common.errors import UserError
+from faces.video import VideoFile
 from preprocessing import (
     detect_original_faces,
     extract_crops,
@@ -268,6 +271,29 @@ def test_fake_of_another_size_gets_scaled_boxes_and_says_so_once(root, capsys):
     assert abs(small[0] - large[0] / 2) <= 2 and abs(small[1] - large[1] / 2) <= 2
     generate_diffs.main(["--root-dir", str(root)])
     assert "3 crops of unequal shape" in capsys.readouterr().out
+
+
+def test_boxes_are_scaled_by_the_first_frame_of_the_original_that_can_be_decoded(root):
+    from tests.test_video import ffmpeg
+
+    part = root / "dfdc_train_part_0"
+    ffmpeg("-i", part / "519.mp4", "-vf", "scale=320:180", part / "small.mp4")
+    (part / "small.mp4").replace(part / "519.mp4")
+    detect_original_faces.main(["--root-dir", str(root)])
+    ffmpeg("-i", part / "004.mp4", "-g", 5, "-bf", 0, part / "keys.mp4")
+    content = bytearray((part / "keys.mp4").read_bytes())
+    with av.open(part / "keys.mp4") as container:
+        for packet in islice(container.demux(video=0), 5):
+            content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    (part / "keys.mp4").unlink()
+    (part / "004.mp4").write_bytes(content)
+    with VideoFile(part / "004.mp4") as video:
+        assert not list(video.frames([0])) and list(video.frames([10]))
+    extract_crops.main(["--root-dir", str(root)])
+    assert (
+        '519,"320x180, its original 640x360: boxes are scaled"'
+        in (root / "logs" / "extract_crops.notes.csv").read_text()
+    )
 
 
 def test_other_settings_are_refused_unless_everything_is_done_again(root, capsys):
