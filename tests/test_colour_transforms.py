@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import kstest
 
 from tests.transform_draws import draw, is_share, is_uniform
-from training.transforms.albu import FancyPCA, GaussianNoise, create_train_transforms
+from training.transforms.albu import FancyPCA, GaussianNoise, HueSaturationValue, create_train_transforms
 
 
 def training_step(kind):
@@ -99,7 +99,7 @@ def test_hue_saturation_and_value_move_by_20_30_and_20():
     hsv = np.array([174, 130, 200], np.uint8)  # a hue from which half of the draws go round the circle
     image = cv2.cvtColor(np.full((4, 4, 3), hsv, np.uint8), cv2.COLOR_HSV2RGB)
     moved = []
-    for made in always(A.HueSaturationValue, image, times=1500):
+    for made in always(HueSaturationValue, image, times=1500):
         move = cv2.cvtColor(made, cv2.COLOR_RGB2HSV)[0, 0].astype(int) - hsv
         move[0] = (move[0] + 90) % 180 - 90
         moved.append(move)
@@ -112,6 +112,11 @@ def test_hue_saturation_and_value_move_by_20_30_and_20():
     assert np.abs(np.corrcoef(moved.T) - np.eye(3)).max() < 0.1
 
 
+def test_gray_gets_a_colour():
+    gray = np.full((4, 4, 3), 128, np.uint8)
+    assert any(np.ptp(made[0, 0]) > 5 for made in always(HueSaturationValue, gray, times=20))
+
+
 @pytest.fixture(scope="module")
 def three_axes():
     """(48, 48, 3) uint8 that varies strongly along three axes, and is 127 in one corner."""
@@ -122,14 +127,17 @@ def three_axes():
 
 
 def principal_directions(image):
-    """What strength 1 adds to the channels, (4, 3): along each principal axis its variance, whichever way it points."""
+    """What strength 1 adds to the channels, (4, 3), whichever way the axes point.
+
+    Release 1.0.0 transposes the matrix of axes: a channel gets the sum of one axis, weighed with the variances of all.
+    """
     pixels = image.reshape(-1, 3).astype(np.float64) / 255
     _, singular, axes = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)
     variances = singular**2 / len(pixels)
-    return [255 * (variances * signs) @ axes for signs in product((1,), (1, -1), (1, -1))]
+    return [255 * np.array(signs) * (axes @ variances) for signs in product((1,), (1, -1), (1, -1))]
 
 
-def test_principal_colours_move_along_the_axes_of_the_crop_with_deviation_a_tenth(three_axes):
+def test_principal_colours_shift_by_the_axes_of_the_crop_with_deviation_a_tenth(three_axes):
     corners = np.array(
         [made[:8, :8].reshape(-1, 3).astype(int) - 127 for made in always(FancyPCA, three_axes, times=800)]
     )

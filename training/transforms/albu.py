@@ -5,6 +5,7 @@ transforms, what they do; every value is given here, and the few transforms that
 """
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import albumentations as A
@@ -128,9 +129,10 @@ class GaussianNoise(A.ImageOnlyTransform):
 
 
 class FancyPCA(A.ImageOnlyTransform):
-    """One draw from N(0, alpha) times the eigenvalues of the picture's own colours, along their axes (AlexNet's).
+    """One draw from N(0, alpha) times the eigenvalues of the picture's own colours, the largest first, is added.
 
-    albumentations 2 does the same in six milliseconds; as a shift is constant over the picture, a table will do.
+    Release 1.0.0 weighs with them not the axes but the rows of the axes' matrix, which gives casts of colour where
+    AlexNet's formula would mostly brighten. Release 2 adds something that depends on the pixel.
     """
 
     def __init__(self, alpha: float = 0.1, p: float = 0.5):
@@ -144,10 +146,31 @@ class FancyPCA(A.ImageOnlyTransform):
         pixels = img.reshape(-1, 3).astype(np.float32)
         means = np.array(cv2.mean(img)[:3])
         covariance = (pixels.T @ pixels).astype(np.float64) / len(pixels) - np.outer(means, means)
-        values, vectors = np.linalg.eigh(covariance / 255**2)
-        shift = vectors @ (values * strength) * 255
+        values, axes = (found[..., ::-1] for found in np.linalg.eigh(covariance / 255**2))
+        shift = axes.T @ (values * strength) * 255
         table = np.clip(np.arange(256)[:, None] + shift, 0, 255).astype(np.uint8)
         return cv2.LUT(img, table[None])
+
+
+class HueSaturationValue(A.ImageOnlyTransform):
+    """Adds up to each limit to hue (of 180, going round), saturation and value (of 255, clipped).
+
+    Release 2 leaves pixels without saturation as they are; here they get some, as in release 1.0.0.
+    """
+
+    def __init__(self, hue_limit: int = 20, saturation_limit: int = 30, value_limit: int = 20, p: float = 0.5):
+        super().__init__(p=p)
+        self.limits = (hue_limit, saturation_limit, value_limit)
+
+    def get_params(self) -> dict[str, Any]:
+        return {"shifts": [self.py_random.uniform(-limit, limit) for limit in self.limits]}
+
+    def apply(self, img: np.ndarray, shifts: Sequence[float] = (0, 0, 0), **params: Any) -> np.ndarray:
+        levels = np.arange(256)
+        hue, saturation, value = (levels + shift for shift in shifts)
+        tables = [np.mod(hue, 180), np.clip(saturation, 0, 255), np.clip(value, 0, 255)]
+        table = np.stack(tables, axis=1).astype(np.uint8)[None]
+        return cv2.cvtColor(cv2.LUT(cv2.cvtColor(img, cv2.COLOR_RGB2HSV), table), cv2.COLOR_HSV2RGB)
 
 
 class ShiftScaleRotate(A.DualTransform):
@@ -207,7 +230,7 @@ def create_train_transforms(size: int = 380, extra: Augmentation | None = None) 
             _blur(p=0.05),
             A.HorizontalFlip(p=0.5),
             *_resize_and_pad(size),
-            A.OneOf([_brightness_contrast(p=1), FancyPCA(alpha=0.1, p=1), _hue_saturation_value(p=1)], p=0.7),
+            A.OneOf([_brightness_contrast(p=1), FancyPCA(alpha=0.1, p=1), HueSaturationValue(p=1)], p=0.7),
             _gray(p=0.2),
             ShiftScaleRotate(shift_limit=0.1, scale_limit=0.2, rotate_limit=10, p=0.5),
         ]
@@ -223,7 +246,7 @@ def single_transforms() -> dict[str, A.Compose]:
         "flip": A.HorizontalFlip(p=1),
         "brightness": _brightness_contrast(p=1),
         "FancyPCA": FancyPCA(p=1),
-        "hue": _hue_saturation_value(p=1),
+        "hue": HueSaturationValue(p=1),
         "gray": _gray(p=1),
         "shift, turn": ShiftScaleRotate(p=1),
         "resize 4x*": Resize4xAndBack(p=1),
@@ -244,10 +267,6 @@ def _brightness_contrast(p: float) -> A.BasicTransform:
     return A.RandomBrightnessContrast(
         brightness_limit=(-0.2, 0.2), contrast_limit=(-0.2, 0.2), brightness_by_max=True, p=p
     )
-
-
-def _hue_saturation_value(p: float) -> A.BasicTransform:
-    return A.HueSaturationValue(hue_shift_limit=(-20, 20), sat_shift_limit=(-30, 30), val_shift_limit=(-20, 20), p=p)
 
 
 def _gray(p: float) -> A.BasicTransform:
