@@ -10,6 +10,7 @@ from typing import NoReturn
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 TERMINATED = 143  # or SIGTERM, which is what kill, systemd and Slurm send
 KEPT = "what is done is kept, the same command goes on from there"
+REMOVING = "what was there before is not all removed; the same command goes on"
 KEPT_OF_NEW = "what is done is kept, the same command without --overwrite goes on from there"
 
 

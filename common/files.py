@@ -19,15 +19,16 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, mark: str = "") -> Iterator[Path]:
     """A temporary path beside `path` to write to; on success it is renamed to `path`, on failure removed.
 
-    Missing parent folders are made. Whatever stood under `path` stays until the rename.
+    Missing parent folders are made. Whatever stood under `path` stays until the rename. Where several processes may
+    write the same file at once, each gives a `mark` of its own.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # One name per file, so that what a killed process left is written over by the next.
-    temporary = path.with_name(f".{path.name[:200]}.tmp")
+    temporary = path.with_name(f".{path.name[:200]}{mark}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:

@@ -29,6 +29,9 @@ EVEN_SIDES = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
 # Sound that the new container cannot hold is the only reason to encode it again.
 SOUND_OPTIONS = (["-c:a", "copy"], ["-c:a", "aac"])
 
+# FFmpeg 5 and older take such an error, as of a disk that is full at the very end, for a success.
+NOT_WRITTEN = ("Error writing trailer", "Error closing file", "av_interleaved_write_frame")
+
 
 def quality_of(video: Video, seed: int) -> int:
     """The rate factor drawn for a video: the same for the same seed and file name, whatever else is processed."""
@@ -50,7 +53,7 @@ def compress_video(video: Video, executable: str, seed: int, out_dir: Path) -> O
             command += ["-vf", EVEN_SIDES, "-pix_fmt", "yuv420p"]
             command += ["-f", _container(target), f"file:{temporary.absolute()}"]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", preexec_fn=die_with_parent)
-            if done.returncode == 0:
+            if done.returncode == 0 and not any(error in done.stderr for error in NOT_WRITTEN):
                 return Outcome(Counter({f"at crf {quality}": 1}))
         raise StageError(f"ffmpeg failed: {one_line(done.stderr)[-200:] or f'exit code {done.returncode}'}")
 

@@ -34,8 +34,9 @@ from faces.detector import FaceDetector
 from faces.tracks import STEP, Track, build_tracks
 from faces.video import OpenVideo, VideoError, VideoFile
 from preprocessing import generate_folds
+from preprocessing.artifacts import write_png
 from preprocessing.data_root import DataRoot, Video, read_data_root
-from preprocessing.extract_crops import scale_to, write_png
+from preprocessing.extract_crops import scale_to
 from preprocessing.network_options import (
     PRELOAD,
     Decoding,

@@ -19,6 +19,7 @@ from common.arguments import Parser
 from common.errors import run_command
 from faces.geometry import crop_face
 from faces.video import OpenVideo, VideoError, VideoFile
+from preprocessing.artifacts import write_png
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.detect_original_faces import FRAME_STEP
 from preprocessing.network_options import Decoding, add_decoder_option
@@ -28,8 +29,6 @@ from preprocessing.settings import with_crops
 Boxes = dict[int, np.ndarray]
 # Crops on their way to the disk; decoding waits beyond that, so that memory stays bounded.
 CROPS_IN_FLIGHT = 64
-# The pixels are the same with any; these are the quickest to write and to read again, and a little smaller.
-PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 
 def crop_video(
@@ -101,11 +100,6 @@ def scale_to(frame: np.ndarray, video: Video, original_path: Path, outcome: Outc
         return np.ones(4)
     outcome.notes.append(f"{width}x{height}, its original {original_width}x{original_height}: boxes are scaled")
     return np.tile([width / original_width, height / original_height], 2)
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    if not cv2.imwrite(str(path), image, PNG_OPTIONS):
-        raise OSError(f"{path} could not be written; is the disk full?")
 
 
 def make_work(

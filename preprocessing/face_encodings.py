@@ -16,6 +16,7 @@ import numpy as np
 from common.arguments import Parser
 from common.errors import UserError, run_command
 from common.files import replacing
+from preprocessing.artifacts import write_array
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.generate_landmarks import crops_of
 from preprocessing.runner import Outcome, Stage, add_crops_option, run_stage, stage_parser
@@ -39,8 +40,8 @@ def encode_video(video: Video, crops_dir: Path, seed: int) -> Outcome:
         found = face_recognition.face_encodings(face_recognition.load_image_file(str(path)), num_jitters=JITTERS)
         if found:
             encodings.append(found[0])
-    with replacing(crops_dir / video.id / "encodings.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, np.array(encodings, dtype=np.float64).reshape(-1, ENCODING_SIZE))
+    with replacing(crops_dir / video.id / "encodings.npy") as temporary:
+        write_array(temporary, np.array(encodings, dtype=np.float64).reshape(-1, ENCODING_SIZE))
     return Outcome(Counter({"encodings": len(encodings), "crops without a face": len(chosen) - len(encodings)}))
 
 

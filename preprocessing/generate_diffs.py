@@ -12,8 +12,8 @@ import numpy as np
 
 from common.arguments import Parser
 from common.errors import run_command
+from preprocessing.artifacts import write_png
 from preprocessing.data_root import Video, read_data_root
-from preprocessing.extract_crops import write_png
 from preprocessing.generate_landmarks import crops_of, read_png
 from preprocessing.runner import Outcome, Stage, add_crops_option, folder_replacing, run_stage, stage_parser
 from preprocessing.settings import with_crops

@@ -16,6 +16,7 @@ import numpy as np
 from common.arguments import Parser
 from common.errors import UserError, run_command
 from faces.face_hull import dlib_is_there, face_points
+from preprocessing.artifacts import write_array
 from preprocessing.data_root import Video, read_data_root
 from preprocessing.generate_landmarks import crops_of, read_png
 from preprocessing.runner import Outcome, Stage, add_crops_option, folder_replacing, run_stage, stage_parser
@@ -35,7 +36,7 @@ def find_points(video: Video, crops_dir: Path, hulls_dir: Path) -> Outcome:
             if points is None:
                 outcome.counts["crops without a face"] += 1
                 continue
-            np.save(folder / f"{path.stem}.npy", points.astype(np.int16))
+            write_array(folder / f"{path.stem}.npy", points.astype(np.int16))
             outcome.counts["hulls"] += 1
     return outcome
 

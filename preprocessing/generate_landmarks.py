@@ -13,6 +13,7 @@ import numpy as np
 from common.arguments import Parser
 from common.errors import run_command
 from faces.detector import LANDMARK_THRESHOLDS, FaceDetector
+from preprocessing.artifacts import write_array
 from preprocessing.data_root import CROP_NAME, Video, read_data_root
 from preprocessing.network_options import PRELOAD, add_network_options, make_detector, resolve_device
 from preprocessing.runner import Outcome, Stage, StageError, add_crops_option, folder_replacing, run_stage, stage_parser
@@ -32,7 +33,7 @@ def landmark_video(video: Video, detector: FaceDetector, crops_dir: Path, landma
             if len(found) == 0:
                 outcome.counts["crops without landmarks"] += 1
                 continue
-            np.save(folder / f"{path.stem}.npy", np.around(found.points[0]).astype(np.int16))
+            write_array(folder / f"{path.stem}.npy", np.around(found.points[0]).astype(np.int16))
             outcome.counts["landmarks"] += 1
     return outcome
 

@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = step.main(["--root-dir", root, *extra])
         except KeyboardInterrupt as error:
-            if "--overwrite" not in extra:
-                raise
+            if "--overwrite" not in extra or not (shared or parsed[0].limit):
+                raise  # what is made of what a whole step has made anew is made anew, too
             what = f"{_name(step)} goes on without --overwrite, by its own command; the steps after it still need it"
             raise type(error)(what) from error
         if code:

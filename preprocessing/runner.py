@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common.arguments import Parser, positive_int
-from common.errors import KEPT, KEPT_OF_NEW, UserError, keeping_what_is_done, one_line
+from common.errors import KEPT, KEPT_OF_NEW, REMOVING, UserError, keeping_what_is_done, one_line
 from common.files import held, is_held, remove_folder, set_aside
 from common.limits import Limits, add_limit_options, limited
 from common.places import TEMPORARY
@@ -115,15 +115,14 @@ def run_stage(stage: Stage, root: DataRoot, options: argparse.Namespace) -> int:
     items = [video for video in stage.items if video.source in chosen]
     # Each is told by one share alone.
     stage.problems = [problem for problem in stage.problems if share_of(problem.item, count) == index]
-    keeping = keeping_what_is_done(KEPT_OF_NEW if options.overwrite else KEPT)
     if root.remote:
-        with keeping, tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as logs:
             return _run_items(stage, root, items, Path(logs), share, options)
     logs = root.folder("logs")
     logs.mkdir(parents=True, exist_ok=True)
     lock = logs / f"{stage.name}{share}.lock"
     refusal = f"{root.path}: another {stage.name} is at work on it; wait for it"
-    with keeping, held(lock, refusal):
+    with held(lock, refusal):
         # Other shares of the same cut have other videos; those of another cut, and the whole, do not.
         alike = set(logs.glob(f"{stage.name}.*of{count}.lock")) if share else {lock}
         if any(is_held(other) for other in {*logs.glob(f"{stage.name}.*lock")} - alike):
@@ -148,7 +147,15 @@ def share_of(source: str, count: int) -> int:
 def _run_items(
     stage: Stage, root: DataRoot, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace
 ) -> int:
-    keep_apart(stage, root, items, root.remote / "logs" if root.remote else logs, options)
+    with keeping_what_is_done(REMOVING if options.overwrite else KEPT):
+        keep_apart(stage, root, items, root.remote / "logs" if root.remote else logs, options)
+    with keeping_what_is_done(KEPT_OF_NEW if options.overwrite else KEPT):
+        return _run_what_is_left(stage, root, items, logs, share, options)
+
+
+def _run_what_is_left(
+    stage: Stage, root: DataRoot, items: Sequence[Video], logs: Path, share: str, options: argparse.Namespace
+) -> int:
     wanted = {video.id: {stage.artifact_of(video), *stage.also_made(video)} for video in items}
     done = there(root, chain.from_iterable(wanted.values()))
     todo = [video for video in items if not wanted[video.id] <= done]

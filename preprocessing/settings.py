@@ -5,12 +5,13 @@ import hashlib
 import json
 import os
 import sys
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from common.files import remove_folder
+from common.files import remove_folder, replacing
 from common.places import Remote, RemoteMissingError
 from preprocessing.data_root import CROPS, DataRoot, Video
 from preprocessing.remote_root import done_already, empty, forget
@@ -18,7 +19,8 @@ from preprocessing.remote_root import done_already, empty, forget
 if TYPE_CHECKING:
     from preprocessing.runner import Stage
 
-MADE_FROM = "made from"  # among a stage's settings: those of the stage whose artifacts it works on
+# Among a stage's settings: those of the stage whose artifacts it works on, and a mark of when all of it was done anew.
+MADE_FROM, MADE_ANEW = "made from", "made anew"
 
 
 def keep_apart(
@@ -26,12 +28,15 @@ def keep_apart(
 ) -> None:
     """Raise UserError if there are artifacts of other settings; with `--overwrite` remove them instead.
 
-    Those made from what the stage before had made with other settings are of no use any more, and removed in any case.
+    Those made from what the stage before had made with other settings, or before all of that was done anew with
+    `--overwrite`, are of no use any more, and removed in any case.
     So are those of `items` with `--overwrite`, whatever they were made with. All before anything is made: after an
     interruption none may be taken for a new one.
     """
     path = logs / f"{stage.kept_as or stage.name}.settings.json"
     before, now = _read(path), dict(stage.settings)
+    if before and MADE_ANEW in before:
+        now[MADE_ANEW] = before[MADE_ANEW]
     if stage.after:
         now[MADE_FROM] = _read(logs / f"{stage.after}.settings.json")
     old, changed = set(), not _agree(before, now)
@@ -46,15 +51,21 @@ def keep_apart(
             what = f"what {stage.after} had made before" if outdated else "other settings"
             raise UserError(f"{stage.name} was run with {what}: all has to be done again, not --limit or --part alone")
         if old and outdated:
-            print(f"{stage.name}: all is done again, since {stage.after} was run with other settings", file=sys.stderr)
+            print(f"{stage.name}: all is done again, since {stage.after} has made other artifacts", file=sys.stderr)
     elif options.overwrite:
         old = there(root, map(stage.artifact_of, items))
     if changed or options.overwrite:
         # The artifact first: what it stands for is not there any more.
         _remove(old, root.remote)
         _empty([folder for video in items for folder in stage.also_made(video)], root.remote)
-    # Several shares may start at once, and all write the same.
-    path.write_bytes(json.dumps(now).encode() + b"\n")
+    if options.overwrite and options.part == (1, 1) and not options.limit:
+        now[MADE_ANEW] = uuid.uuid4().hex
+    content = json.dumps(now).encode() + b"\n"
+    if root.remote:
+        path.write_bytes(content)
+        return
+    with replacing(path, uuid.uuid4().hex) as temporary:  # several shares may start at once, and all write the same
+        temporary.write_bytes(content)
 
 
 def with_crops(stage: str, root: DataRoot) -> str:
@@ -73,11 +84,12 @@ def _agree(before: dict[str, Any] | None, now: dict[str, Any] | None) -> bool:
     """Whether settings are the same, as far as both are known."""
     if before is None or now is None:
         return True
-    return _own(before) == _own(now) and _agree(before.get(MADE_FROM), now.get(MADE_FROM))
+    alike = _own(before) == _own(now) and before.get(MADE_ANEW) == now.get(MADE_ANEW)
+    return alike and _agree(before.get(MADE_FROM), now.get(MADE_FROM))
 
 
 def _own(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != MADE_FROM}
+    return {name: value for name, value in settings.items() if name not in (MADE_FROM, MADE_ANEW)}
 
 
 def _remove(artifacts: Iterable[Path], remote: Remote | None) -> None:
@@ -105,7 +117,7 @@ def _empty(folders: Sequence[Path], remote: Remote | None) -> None:
 def _read(path: Path | Remote) -> dict[str, Any] | None:
     try:
         settings = json.loads(path.read_bytes())
-    except (FileNotFoundError, RemoteMissingError, ValueError):  # a first run, or another share is just writing it
+    except (FileNotFoundError, RemoteMissingError, ValueError):  # a first run
         return None
     return settings if isinstance(settings, dict) else None
 

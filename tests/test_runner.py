@@ -109,8 +109,14 @@ def test_interrupted_overwriting_says_how_it_goes_on(root, monkeypatch):
         assert not (boxes / "004.json").exists() and len(list(boxes.iterdir())) == 2
         with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
             run(detect_original_faces, root)
-        with pytest.raises(KeyboardInterrupt, match="detect_original_faces goes on without --overwrite, by its own"):
+        with pytest.raises(KeyboardInterrupt, match="the same command without --overwrite goes on from there"):
             pipeline.main([str(root), "--overwrite", "--workers", "1", "--allow-empty"])
+        with pytest.raises(KeyboardInterrupt, match="detect_original_faces goes on without --overwrite, by its own"):
+            pipeline.main([str(root), "--overwrite", "--limit", "1", "--workers", "1", "--allow-empty"])
+    with monkeypatch.context() as patch:
+        patch.setattr("preprocessing.settings._remove", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="not all removed; the same command goes on"):
+            run(detect_original_faces, root, "--overwrite")
     assert run(detect_original_faces, root) == 0
     assert {path.name: path.read_bytes() for path in boxes.iterdir()} == before
 
@@ -149,8 +155,22 @@ def test_what_was_made_from_artifacts_of_other_settings_is_made_again(root, caps
         capsys.readouterr()
         assert run(stage, root) == 0
         out, err = capsys.readouterr()
-        assert f"{name}: all is done again, since {after} was run with other settings" in err and "0 skipped" in out
+        assert f"{name}: all is done again, since {after} has made other artifacts" in err and "0 skipped" in out
         assert run(stage, root) == 0 and "0 done" in capsys.readouterr().out
+
+
+def test_what_was_made_of_artifacts_that_were_made_anew_is_made_again(root, monkeypatch, capsys):
+    assert run(detect_original_faces, root) == 0 and run(extract_crops, root) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("preprocessing.runner._progress", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(detect_original_faces, root, "--overwrite")
+    assert run(detect_original_faces, root) == 0
+    for word in ("5 done, 0 skipped", "0 done, 5 skipped"):
+        capsys.readouterr()
+        assert run(extract_crops, root) == 0 and word in capsys.readouterr().out
+    assert run(detect_original_faces, root, "--overwrite", "--limit", "1") == 0
+    assert run(extract_crops, root) == 0 and "0 done, 5 skipped" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("at_work", "refused"), [("", "1/2"), (".2of2", "1/1"), (".2of3", "1/2"), (".1of2", "1/2")])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # who only asks for a constant does not wait for pandas
 
 COLUMNS = ("video", "file", "label", "original", "frame", "fold")
 VALIDATION_FRAME_STEP = 20
+IN_PLACE_OF_SEED_0 = 2**32 - 1
 # Ids like "004" and "519" are strings. Categories keep millions of rows small enough to hand to worker processes.
 DTYPES = {
     "video": "category",
@@ -106,9 +107,10 @@ def training_order(labels: np.ndarray, epoch: int, seed: int, oversample: bool =
     """Positions in `labels` (0 real, 1 fake) in the order in which the epoch takes them, int64.
 
     All real crops and as many fakes, drawn anew each epoch (all of them with `oversample` off, or if they are
-    fewer), real first, then shuffled. The draws are those of the published solution.
+    fewer), real first, then shuffled. The draws are those of the published solution, but for seed 0, whose draws
+    would be the same in every epoch.
     """
-    state = (epoch + 1) * seed % 2**32
+    state = (epoch + 1) * (seed or IN_PLACE_OF_SEED_0) % 2**32
     real, fake = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
     if oversample and len(fake) >= len(real):  # equal numbers are drawn too: it decides their order
         import pandas as pd
