@@ -87,7 +87,8 @@ endif
 # Other data begin anew: networks of others must not be taken for theirs.
 embedded: setup
 	mkdir -p $(EMBEDDED)
-	echo "$(abspath $(DATA)) $(abspath $(FACES))" | cmp -s - $(EMBEDDED)/data || rm -rf $(ROOT)
+	echo "$(abspath $(DATA)) $(abspath $(FACES))" | cmp -s - $(EMBEDDED)/data \
+		|| rm -rf $(ROOT) $(EMBEDDED)/weights $(EMBEDDED)/logs $(EMBEDDED)/log
 	echo "$(abspath $(DATA)) $(abspath $(FACES))" > $(EMBEDDED)/data
 	$(BIN)/python -m preprocessing.build_data_root $(ROOT) --root $(DATA) $(if $(FACES),--real $(FACES))
 	./preprocess_data.sh $(ROOT) --with-unpaired

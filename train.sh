@@ -70,16 +70,19 @@ trap 'stopped=130; [[ -z "$child" ]] || kill -TERM "$child" 2>/dev/null || true'
 
 logs="${LOGS:-$here/logs}"
 mkdir -p "$logs"
+pipes="$(mktemp -d)"
+trap 'rm -rf "$pipes"' EXIT
+mkfifo "$pipes/output"
 for seed in ${SEEDS:-111 555 777 888 999}; do
     echo "== seed $seed"
     # tee outlives the signals, so that the last lines are not lost, and is waited for.
-    exec {output}> >(trap '' TERM INT; exec tee -a "$logs/b7_$seed")
+    (trap '' TERM INT; exec tee -a "$logs/b7_$seed") < "$pipes/output" &
     log=$!
     "$python" "${program[@]}" \
         --config "$here/configs/b7.json" --data-dir "$data_root" --folds-csv "$data_root/folds.csv" --fold 0 \
         --seed "$seed" --prefix "b7_${seed}_" --freeze-epochs 0 --test_every 1 --label-smoothing 0.01 \
         --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
-        >&"$output" &
+        > "$pipes/output" 2>&1 &
     child=$!
     # A signal may have come before there was a child to pass it on to.
     [[ -z "$stopped" ]] || kill -TERM "$child" 2>/dev/null || true
@@ -90,7 +93,6 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
     code=0
     wait "$child" || code=$?
     child=
-    exec {output}>&-
     wait "$log" || true
     # A signal between two runs stops no training, but this script.
     if ((code != 0)) || [[ -n "$stopped" ]]; then

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from common.arguments import Parser
 from common.files import replacing
 
+METADATA = "metadata.json"
 WORKERS = 2  # videos rendered at a time
 
 
@@ -40,8 +41,8 @@ def check_root(root: Path, seed: int, table: Sequence[SampleVideo]) -> None:
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is not a folder")
     # Another data set's metadata.json must not be replaced.
-    ours = {root / video.path for video in table}
-    if others := set(root.glob("dfdc_train_part_*/*.mp4")) - ours:
+    ours = {root / video.path for video in table} | {root / video.path.with_name(METADATA) for video in table}
+    if others := set(root.glob("dfdc_train_part_*/[!.]*")) - ours:
         raise ValueError(f"{min(others)} is no sample video: choose an empty folder")
 
 
@@ -71,7 +72,7 @@ def write_metadata(folder: Path, table: Sequence[SampleVideo]) -> None:
         if video.path.parent.name == folder.name and (folder / video.path.name).exists():
             original = {"original": f"{video.original}.mp4"} if video.original else {}
             entries[video.path.name] = {"label": "FAKE" if original else "REAL", "split": "train", **original}
-    path, text = folder / "metadata.json", json.dumps(entries, indent=1)
+    path, text = folder / METADATA, json.dumps(entries, indent=1)
     if not path.exists() or path.read_text() != text:
         with replacing(path) as temporary:
             temporary.write_text(text)

@@ -201,6 +201,20 @@ def test_blackout_is_for_training_that_asks_for_it(crops, plain):
     assert 8 < changed[0] < 24 and changed[1] == 0
 
 
+def test_landmarks_lie_where_they_are_in_a_fake_of_another_size(broken):
+    root, rows = broken
+    row = next(row for row in rows.itertuples() if row.label)
+    dataset = dataset_of(broken)
+    path = root / "crops" / row.original / row.file
+    height, width = cv2.imread(str(path)).shape[:2]
+    points = np.load(root / "landmarks" / row.original / f"{row.file.removesuffix('.png')}.npy")
+    assert np.array_equal(dataset.landmarks(row, (height, width)), points)
+    half = dataset.landmarks(row, (height // 2, 3 * width))
+    assert np.abs(half - points * [3, height // 2 / height]).max() <= 0.5 and half.dtype == points.dtype
+    path.unlink()
+    assert np.array_equal(dataset.landmarks(row, (height // 2, 3 * width)), points)
+
+
 def spoil(path, content=b"no image"):
     assert path.exists()
     path.write_bytes(content)

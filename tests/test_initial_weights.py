@@ -143,6 +143,14 @@ def test_offline_mode_is_respected(hub, network, monkeypatch):
     assert "cannot be fetched (HF_HUB_OFFLINE is set)" in message and message.endswith(OPTIONS)
 
 
+def test_old_name_of_timm_stands_for_the_weights_of_the_new_one(hub):
+    with pytest.warns(UserWarning, match="deprecated"):
+        network = create_network("DeepFakeClassifier", "tf_efficientnet_b0_ns")
+    assert "ImageNet weights of tf_efficientnet_b0.ns_jft_in1k are not in" in refusal(
+        network, "tf_efficientnet_b0_ns", "imagenet"
+    )
+
+
 def test_encoder_without_published_weights_is_told(hub):
     network = create_network("DeepFakeClassifier", "mobilenetv3_large_075")
     message = refusal(network, "mobilenetv3_large_075", "imagenet")

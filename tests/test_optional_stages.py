@@ -74,7 +74,8 @@ def test_contact_sheets_show_crops_landmarks_and_differences(root, tmp_path, cap
     for name in ("._0_0.png", "copy_of.png"):
         (root / "crops" / "004" / name).write_bytes(b"junk")
     (root / "crops" / "004" / "10_0.png").write_bytes(b"junk")
-    (root / "landmarks" / "004" / "20_0.npy").write_bytes(b"junk")
+    for name, content in (("20_0", b"junk"), ("0_0", b"PK\x03\x04"), ("10_0", b"\x93NUMPY\x01\x00\x04\x00{'a'")):
+        (root / "landmarks" / "004" / f"{name}.npy").write_bytes(content)
     assert contact_sheet.main(["--root-dir", str(root), "--out", str(out), "004"]) == 0
     assert cv2.imread(str(out / "004.png")).shape == real.shape
     (out / "004.png").unlink()

@@ -273,10 +273,11 @@ def test_a_file_is_no_data_root(tmp_path, capsys):
     assert "is not a folder" in capsys.readouterr().err
 
 
-def test_another_data_set_stays_as_it_is(tmp_path, capsys):
+@pytest.mark.parametrize("name", ["aaqaifqrwn.mp4", "mine.mov"])
+def test_another_data_set_stays_as_it_is(tmp_path, capsys, name):
     part = tmp_path / "dfdc_train_part_0"
     part.mkdir()
-    (part / "aaqaifqrwn.mp4").touch()
+    (part / name).touch()
     (part / "metadata.json").write_text("{}")
     before = snapshot(tmp_path)
     assert main([str(tmp_path)]) == 2

@@ -162,7 +162,7 @@ def test_frozen_encoders_are_in_and_fixed_kernels_are_out():
         ("SGD", SGD, {"momentum": 0.8, "nesterov": True, "fused": None}),
         ("FusedSGD", SGD, {"momentum": 0.8, "nesterov": True, "fused": True}),
         ("Adam", Adam, {"fused": None}),
-        ("FusedAdam", Adam, {"fused": True}),
+        ("FusedAdam", AdamW, {"fused": True}),
         ("AdamW", AdamW, {}),
         ("RmsProp", RMSprop, {"momentum": 0.8}),
     ],

@@ -1,6 +1,7 @@
 """The training command: what a run leaves, what it refuses, what it goes on from."""
 
 import json
+import os
 import shutil
 import struct
 
@@ -293,6 +294,17 @@ def test_network_that_does_not_take_the_size_is_refused(train):
         train(config=config)
 
 
+def test_network_that_gives_no_map_of_features_is_refused(train):
+    config = {**CONFIG, "network": "DeepFakeClassifier", "encoder": "crossvit_tiny_240", "size": 240}
+    with pytest.raises(UserError, match="crossvit_tiny_240 does not take 240 pixels"):
+        train(config=config)
+
+
+def test_folder_that_is_not_utf8_is_refused(train, tmp_path):
+    with pytest.raises(UserError, match="is not UTF-8"):
+        train("--output-dir", os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+
+
 def test_damaged_state_is_refused(train, tmp_path):
     train()
     last = tmp_path / "out" / "weights" / f"{NAME}_last"
@@ -323,6 +335,8 @@ def test_second_run_of_the_same_name_is_refused(train, tmp_path):
 def test_unknown_names_are_refused(train):
     with pytest.raises(UserError, match=r"config\.json: unknown encoder 'mobilnet"):
         train(config={**CONFIG, "encoder": "mobilnet"})
+    with pytest.raises(UserError, match=r"config\.json: .*mobilenetv3_small_050"):
+        train(config={**CONFIG, "encoder": "mobilenetv3_small_050.of_nobody"})
     with pytest.raises(UserError, match=r"config\.json: unknown network"):
         train(config={**CONFIG, "network": "Classifier"})
 

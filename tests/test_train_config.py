@@ -210,6 +210,12 @@ def test_schedule_without_its_parameters_is_refused(refusal, schedule, missing):
     assert refusal(content) == f"optimizer.schedule.params.{missing}: Field required, not {{}}"
 
 
+@pytest.mark.parametrize("gamma", [0, 1.1])
+def test_rates_that_do_not_fall_are_refused(refusal, gamma):
+    content = {"optimizer": {"schedule": {"type": "exponential", "params": {"gamma": gamma}}}}
+    assert refusal(content).startswith("optimizer.schedule.params.gamma: Input should be ")
+
+
 def test_all_wrong_fields_are_named_at_once(refusal):
     message = refusal({"size": "wide", "optimizer": {"momentun": 1}, "losses": {"FocalLoss": 0}})
     assert all(part in message for part in ("size: ", "; optimizer.momentun: unknown", "; losses.FocalLoss: "))

@@ -57,7 +57,7 @@ def make_sheet(dataset: DeepFakeClassifierDataset, rows: pd.DataFrame, config: T
     names, lines = [], []
     for number, row in enumerate(rows.itertuples()):
         image, mask = dataset.read(row)
-        marks, fake = dataset.landmarks(row), bool(row.label)
+        marks, fake = dataset.landmarks(row, image.shape[:2]), bool(row.label)
         tiles = {("fake" if fake else "real"): image, "difference": np.repeat(mask[..., None], 3, axis=2)}
         for k, (name, augment) in enumerate(augmentations().items()):
             tiles[name] = augment(image, mask, fake, marks, np.random.default_rng([seed, number, k]))

@@ -80,11 +80,12 @@ class Trainer:
         self.criterion = self.family.criterion(config)
         self.batch_size = config.optimizer.batch_size
         self.sampler = EpochSampler(training, self.batch_size, group.rank, group.world)
-        self.validation_items = [(1, i) for i in range(group.rank, len(validation.rows), group.world)]
+        self.validation_crops = len(validation.rows)
+        items = [(1, i) for i in range(group.rank, self.validation_crops, group.world)]
         self.faces = self.family.face_counts(validation.rows)
         pinned = group.device.type == "cuda"
         self.train_loader = make_loader(training, self.batch_size, self.sampler, settings.workers, pinned)
-        self.val_loader = make_loader(validation, 2 * self.batch_size, self.validation_items, settings.workers, pinned)
+        self.val_loader = make_loader(validation, 2 * self.batch_size, items, settings.workers, pinned)
         self.order = DataOrder.of(
             training.rows,
             seed=settings.seed,
@@ -182,7 +183,7 @@ class Trainer:
             logits = self.model(images.contiguous(memory_format=self.family.memory_format))
         chosen = batch["valid"].to(self.group.device) if self.settings.only_changed_frames else None
         losses = self.criterion(logits.float(), targets, chosen)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.precision.backward(losses[0], self.optimizer)
         norm = self.precision.step(self.optimizer, self.config.gradient_clip)
         # Gradients that are not finite have spoiled the weights, which the loss before the step does not show yet.
@@ -193,7 +194,7 @@ class Trainer:
         """The verdict on the validation crops, of which each process scores its share; None on all but the main one."""
         self.network.eval()
         self.group.share_buffers(self.network)
-        failures = Failures("validation", len(self.validation_items))
+        failures = Failures("validation", self.validation_crops)  # of all processes: a share may be small
         scored: list[tuple[str, str, float, int]] = []
         for batch in tqdm(
             batches_of(self.val_loader),
@@ -217,6 +218,7 @@ class Trainer:
             scored += [(*name, p, label) for name, p, label in zip(names, probabilities, labels, strict=True)]
         if self.group.any(bool(self.stop)):  # the state before validation is saved
             raise Stopped
+        failures.refuse_many(sum(self.group.gather(len(failures.messages))))
         everybody = self.group.gather(scored)
         if not self.group.is_main:
             return None

@@ -1,5 +1,6 @@
 """From a row of folds.csv to a frame classifier's input."""
 
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +143,7 @@ class DeepFakeClassifierDataset(EpochDataset):
         if extra.video_compression and rng.random() < extra.video_compression:
             image = compress_as_video(image, rng)
         if self.hardcore:
-            image, mask = hardcore_blackout(image, mask, fake, self.landmarks(row), rng, face_in)
+            image, mask = hardcore_blackout(image, mask, fake, self.landmarks(row, image.shape[:2]), rng, face_in)
         if extra.half_blackout and rng.random() < extra.half_blackout:
             image, mask = black_out_half(image, mask, fake, rng)
         if self.padding_part > 3:
@@ -150,13 +151,32 @@ class DeepFakeClassifierDataset(EpochDataset):
         turned = bool(extra.quarter_turns) and rng.random() < extra.quarter_turns
         return image, mask, int(rng.integers(4)) if turned else 0
 
-    def landmarks(self, row: Any) -> np.ndarray | None:
-        """The eyes, the nose and the corners of the mouth in the original's crop, (5, 2), or None."""
-        return _read_points(self.data_dir / "landmarks" / row.original / f"{Path(row.file).stem}.npy", 5, "landmarks")
+    def landmarks(self, row: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The eyes, the nose and the corners of the mouth in a crop of this height and width, (5, 2), or None.
+
+        They are those of the original's crop, which has another size where its video has another resolution.
+        """
+        path = self.data_dir / "landmarks" / row.original / f"{Path(row.file).stem}.npy"
+        points = _read_points(path, 5, "landmarks")
+        size = None if points is None else _png_size(self.crops_dir / row.original / row.file)
+        if size in (None, shape):
+            return points
+        return np.around(points * (np.array(shape) / size)[::-1]).astype(points.dtype)
 
     def hull(self, row: Any) -> np.ndarray | None:
         """dlib's points of the face in the original's crop, (68, 2), or None."""
         return _read_points(self.data_dir / HULLS / row.original / f"{Path(row.file).stem}.npy", 68, HULLS)
+
+
+def _png_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a PNG file, from its beginning; None if it is not there, or none."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(24)
+    except OSError:
+        return None
+    width, height = struct.unpack(">II", beginning[16:]) if len(beginning) == 24 else (0, 0)
+    return (height, width) if width and height else None
 
 
 def _read_points(path: Path, count: int, what: str) -> np.ndarray | None:

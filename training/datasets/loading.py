@@ -89,9 +89,11 @@ def batches_of(loader: DataLoader) -> Iterator[dict[str, Any]]:
     try:
         yield from loader
     except (RuntimeError, OSError, EOFError) as error:
-        # What it was just handing over is an OSError or an EOFError here; the dataset's own begin with "Caught".
+        # What it was just handing over is an OSError or an EOFError, here or in the thread that pins memory for a GPU;
+        # the dataset's own begin with "Caught".
         told = str(error)
-        if told.startswith("Caught") or not (isinstance(error, (OSError, EOFError)) or told.startswith("DataLoader")):
+        of_torch = isinstance(error, (OSError, EOFError)) or told.startswith(("DataLoader", "Pin memory thread"))
+        if told.startswith("Caught") or not of_torch:
             raise
         raise UserError(
             "a process that prepares crops has died (out of memory? --workers N starts fewer);"
@@ -119,9 +121,12 @@ class Failures:
             if not self.messages:
                 tqdm.write(one_line(f"{self.what}: left out, cannot be used: {message}"))
             self.messages.append(message)
-        hopeless = batch["lost"] and self.what == "training"
-        if len(self.messages) > MOST_FAILURES * self.expected or hopeless:
-            count, shown = len(self.messages), "; ".join(list(dict.fromkeys(self.messages))[:FAILURES_SHOWN])
+        self.refuse_many(len(self.messages), hopeless=batch["lost"] and self.what == "training")
+
+    def refuse_many(self, count: int, hopeless: bool = False) -> None:
+        """Raise UserError if so many failed that the epoch, or what is left of it, is worth nothing."""
+        if count > MOST_FAILURES * self.expected or hopeless:
+            shown = "; ".join(list(dict.fromkeys(self.messages))[:FAILURES_SHOWN]) or "told by another process"
             raise UserError(
                 f"{self.what}: {count} tries to read a crop failed, more than 1 % of {self.expected} or too many in a"
                 f" row; preprocess again, or leave them out of the table; the first: {shown}"

@@ -9,10 +9,10 @@ torchrun, see train.sh.
 """
 
 import argparse
-import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from common.errors import UserError, one_line, run_command
@@ -20,7 +20,7 @@ from common.files import held, replacing
 from common.memory import keep_freed_memory
 from common.places import only_local
 from common.threads import add_up_in_one_order, wait_without_spinning
-from training.history import METRICS, read_rows
+from training.earlier_runs import check_owner, remove_run, what_to_resume
 from training.options import make_parser
 
 PUBLISHED_WORKERS = 6
@@ -42,17 +42,23 @@ def train(options: argparse.Namespace) -> int:
     places = (options.config, options.data_dir, options.folds_csv, options.output_dir, options.logdir)
     for path in (*places, options.resume or "", options.initial_weights, options.val_videos or ""):
         only_local(path, "training")
+    for place in (options.output_dir, options.logdir):
+        try:
+            place.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{place}: is not UTF-8, and neither a table nor PyTorch takes such a name") from error
     if _afresh(options) and not options.resume:
         raise UserError("--from-zero and --zero-score go with --resume")
     try:
         config = read_config(options.config)
         training, validation = make_datasets(options, config)
-        group = join_group(options.gpu, options.local_rank, options.distributed)
     except UserError:
-        if _is_main():
+        if os.environ.get("LOCAL_RANK", "0") == "0":
             raise
-        return 2  # the main process says it for all
-    say: Callable[[str], object] = print if group.is_main else lambda line: None
+        return 2  # the first process of a machine says it for all of them
+    group = join_group(options.gpu, options.local_rank, options.distributed)
+    # At once: a process whose fellows have failed is killed.
+    say: Callable[[str], object] = partial(print, flush=True) if group.is_main else lambda line: None
     name = f"{options.prefix}{config.title}_{options.fold}"
     settings = Settings(
         name=name,
@@ -66,7 +72,7 @@ def train(options: argparse.Namespace) -> int:
         only_changed_frames=options.only_changed_frames,
         compile=options.compile,
     )
-    resume = _what_to_resume(options, settings.last)
+    resume = what_to_resume(options, settings.last)
 
     with ExitStack() as stack:
         # Not after an error: leaving the group may wait for processes that are waiting for this one.
@@ -77,11 +83,16 @@ def train(options: argparse.Namespace) -> int:
             settings.output_dir.mkdir(parents=True, exist_ok=True)
             lock = settings.output_dir / f".{name}.lock"
             stack.enter_context(held(lock, f"another run is training {settings.output_dir / name}"))
+        # In training alone: what else the process does, such as scoring, has other sizes every time.
+        stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
         torch.backends.cudnn.benchmark = group.device.type == "cuda"
 
         # --- the network and where it stands ---
         group.agree(resume, "what to resume")
-        trainer = _make_trainer(options, config, settings, group, training, validation, resume, say)
+        try:
+            trainer = _make_trainer(options, config, settings, group, training, validation, resume, say)
+        except torch.OutOfMemoryError as error:
+            raise UserError("the network does not fit into the GPU's memory; who else uses it?") from error
         group.agree(f"{trainer.where()}, best bce {trainer.bce_best}", "where the run stands")
         epochs = config.optimizer.schedule.epochs
         if trainer.position.epoch >= epochs:
@@ -96,11 +107,11 @@ def train(options: argparse.Namespace) -> int:
             trainer.stop = stop
             if group.is_main:
                 logs = Path(options.logdir) / f"{options.prefix}{config.short_title}_{options.fold}"
-                _check_owner(logs, config, settings, resume, options.overwrite)
+                check_owner(logs, config, settings, resume, options.overwrite)
                 logs.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held(logs / ".lock", f"another run keeps its log in {logs}"))
                 if options.overwrite:
-                    _remove_run(settings, logs, keep=resume)
+                    remove_run(settings, logs, keep=resume)
                 trainer.open_journal(logs)
                 with replacing(logs / "config.json") as temporary:  # training.runs tells runs apart by it
                     temporary.write_text(config.model_dump_json(indent=2) + "\n")
@@ -116,40 +127,6 @@ def train(options: argparse.Namespace) -> int:
                 say(f"stopped by {stop.name} at {trainer.where()}; --resume auto goes on from {settings.last}")
                 return stop.exit_code
     return 0
-
-
-def _remove_run(settings, logs: Path, keep: Path | None) -> None:
-    """Remove what an earlier run of this name left, but the file `keep`: none of it may be taken for the new one's."""
-    goes_on = bool(keep) and settings.last.exists() and keep.samefile(settings.last)
-    ends = ("last", "best_dice")
-    for path in settings.output_dir.glob(f"{glob.escape(settings.name)}_*"):
-        end = path.name.removeprefix(f"{settings.name}_")
-        if (end in ends or end.isdecimal()) and not (keep and path.samefile(keep)):
-            path.unlink()
-    for path in logs.glob("events.out.tfevents.*"):
-        path.unlink()
-    if not goes_on:  # else the epochs before are its own
-        for path in (logs / METRICS, *logs.glob("predictions_*.json"), *logs.glob("faces_*.csv")):
-            path.unlink(missing_ok=True)
-
-
-def _check_owner(folder: Path, config, settings, resume: Path | None, overwrite: bool) -> None:
-    """Refuse a folder of logs that is another network's, or another run's of this one unless to `overwrite`.
-
-    The folder's name holds the encoder alone, as published.
-    """
-    from training.tools.config import NetworkConfig
-
-    try:
-        owner = NetworkConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8")).title
-    except (OSError, ValueError):
-        return
-    if owner != config.title:
-        raise UserError(f"{folder}: holds the log of {owner}; another --prefix or --logdir keeps {config.title} apart")
-    logged = [Path(row["checkpoint"]) for row in read_rows(folder / METRICS) if row.get("checkpoint")]
-    elsewhere = [path for path in logged if path.exists() and not path.parent.samefile(settings.output_dir)]
-    if not overwrite and (elsewhere or (logged and resume != settings.last)):
-        raise UserError(f"{folder}: holds the log of another run; another --prefix or --logdir, or --overwrite")
 
 
 def _is_main() -> bool:
@@ -197,18 +174,6 @@ def make_datasets(options: argparse.Namespace, config):
     return datasets
 
 
-def _what_to_resume(options: argparse.Namespace, last: Path) -> Path | None:
-    if options.overwrite and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
-        raise UserError("restarted by torchrun: --overwrite would remove what this run has saved; go on without it")
-    if options.resume == "auto":
-        return last if last.exists() and not options.overwrite else None
-    if options.resume and Path(options.resume).absolute() == last.absolute():
-        return last
-    if last.exists() and not options.overwrite:
-        raise UserError(f"{last} is there from a run before: --resume auto goes on with it, --overwrite begins anew")
-    return Path(options.resume) if options.resume else None
-
-
 def _make_trainer(options, config, settings, group, training, validation, resume: Path | None, say):
     """A trainer with its network, at the beginning or where the checkpoint `resume` stands."""
     import torch
@@ -227,8 +192,8 @@ def _make_trainer(options, config, settings, group, training, validation, resume
     torch.manual_seed(settings.seed)
     try:
         network = network_of(config)
-    except ValueError as error:
-        raise UserError(f"{options.config}: {error}") from error
+    except (ValueError, RuntimeError) as error:  # the latter is timm's of a name with an unknown ending
+        raise UserError(f"{options.config}: {one_line(error)}") from error
     _try_out(network, config, options.config)
     content: Mapping = {}
     if resume:
@@ -255,6 +220,8 @@ def _afresh(options: argparse.Namespace) -> list[str]:
 
 def _go_on(trainer, content: Mapping, resume: Path, options: argparse.Namespace) -> list[str]:
     """Take a trainer, whose weights are loaded, to where the checkpoint stands; returns remarks."""
+    import torch
+
     from training.tools.checkpoints import CheckpointError, number_of
     from training.trainer import NO_BCE
 
@@ -275,6 +242,8 @@ def _go_on(trainer, content: Mapping, resume: Path, options: argparse.Namespace)
     if state and not from_zero:
         try:
             remarks = trainer.restore(state)
+        except torch.OutOfMemoryError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{resume}: its training state does not fit: {error!r}") from error
     else:
@@ -297,7 +266,7 @@ def _try_out(network, config, path: str) -> None:
     try:
         with torch.inference_mode():
             network.eval()(torch.zeros(1, *family_of(config).input_shape(config)))
-    except (AssertionError, RuntimeError, ValueError, IndexError) as error:
+    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError, LookupError) as error:
         what = f"{config.description} does not take {config.size} pixels"
         raise UserError(f"{path}: {what}: {one_line(error)[:200]}") from error
 

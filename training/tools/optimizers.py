@@ -55,8 +55,8 @@ def _optimizer(config: OptimizerConfig, parameters: list[dict], apex: bool) -> O
             return torch.optim.SGD(parameters, **common, **momentum, fused=True)
         case "Adam":
             return torch.optim.Adam(parameters, **common)
-        case "FusedAdam":
-            return torch.optim.Adam(parameters, **common, fused=True)
+        case "FusedAdam":  # apex's decays the weights apart from the gradients
+            return torch.optim.AdamW(parameters, **common, fused=True)
         case "AdamW":
             return torch.optim.AdamW(parameters, **common)
         case "RmsProp":

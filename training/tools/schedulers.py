@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 from torch.optim import Optimizer
 
 POLY_POWER = 0.9
+Decay = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Strict(BaseModel):
@@ -31,16 +32,16 @@ class ConstantParams(_Strict):
 
 class StepParams(_Strict):
     step_size: PositiveInt
-    gamma: PositiveFloat = 0.1
+    gamma: Decay = 0.1
 
 
 class MultistepParams(_Strict):
     milestones: list[PositiveInt] = Field(min_length=1)
-    gamma: PositiveFloat = 0.1
+    gamma: Decay = 0.1
 
 
 class ExponentialParams(_Strict):
-    gamma: PositiveFloat
+    gamma: Decay
 
 
 class LinearParams(_Strict):

@@ -33,7 +33,7 @@ def stop_request() -> Iterator[StopRequest]:
     def note(number: int, frame: object) -> None:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
-        request.signal = signal.Signals(number)
+        request.signal = request.signal or signal.Signals(number)  # train.sh sends SIGTERM when it gets Ctrl-C
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

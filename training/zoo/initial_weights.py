@@ -86,8 +86,11 @@ def _fetched(url: str, what: str) -> Path:
 def _from_timm(network: nn.Module, config: NetworkConfig) -> str:
     encoder = config.encoder
     name = f"{ENCODERS[encoder][0]}.{NOISY_STUDENT}" if encoder in ENCODERS else encoder
+    if not timm.is_model_pretrained(name):  # nor is it by its old name, under which timm may have made the encoder
+        made = network.encoder.pretrained_cfg
+        name = f"{made['architecture']}.{made['tag']}" if made.get("tag") else name
     if not timm.is_model_pretrained(name):
-        raise UserError(f"timm has no ImageNet weights for {name}; --initial-weights none trains from random ones")
+        raise UserError(f"timm has no ImageNet weights for {encoder}; --initial-weights none trains from random ones")
     published = timm.get_pretrained_cfg(name)
     reason = _unreachable(published.hf_hub_id) if published.hf_hub_id else None
     if reason:
