@@ -24,6 +24,7 @@ from common.memory import keep_freed_memory
 from common.places import only_local
 from common.threads import add_up_in_one_order, wait_without_spinning
 from evaluation.held_out import LABEL, MEAN, always_trained_on, folder_of, held_out_videos, read_scores
+from inference.results import PARTIAL, RETRY
 from predict_folder import predict_folder
 from preprocessing.data_root import Video, read_data_root
 from training.options import make_parser
@@ -57,7 +58,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[argparse.Namespa
     add("--data-dir", required=True, type=_local, metavar="DIR", help="the data root, with videos and crops")
     add("--folds-csv", required=True, type=_local, metavar="FILE", help="the table of crops")
     add("--folds", nargs="+", required=True, type=count, metavar="N", help="folds to hold out, one after another")
-    add("--seeds", nargs="+", type=count, default=[777], metavar="N", help="seeds to train from, each with each fold")
+    add("--seeds", nargs="+", type=count, default=[777], metavar="N", help="to train from, each fold (default: 777)")
     add("--average", action="store_true", help="of each fold, also the network that is the mean of all its seeds'")
     add("--out", required=True, type=_local, metavar="DIR", help="where everything goes")
     add("--initial-weights", default="imagenet", metavar="W", help="imagenet, none, a package, or a file")
@@ -192,25 +193,27 @@ def _average(options: argparse.Namespace, fold: int, seeds: str, videos: Sequenc
 
 
 def _is_scored(out: Path, fold: int, seed: int | str) -> bool:
-    """Whether all videos are scored; what failed, which predict_folder keeps in mind beside its CSV, is tried again."""
+    """Whether all videos are scored; what failed is tried again."""
     scores = _scores_file(out, fold, seed)
-    return scores.exists() and not _to_be_tried_again(scores).exists()
+    return scores.exists() and not _has_failures(scores)
 
 
-def _to_be_tried_again(scores: Path) -> Path:
-    return scores.with_suffix(".csv.retry")
+def _has_failures(scores: Path) -> bool:
+    """Whether videos are to be tried again, or just were, which predict_folder keeps in mind beside its CSV."""
+    return any(scores.with_suffix(f".csv{ending}").exists() for ending in (RETRY, PARTIAL))
 
 
 def _score(options: argparse.Namespace, fold: int, seed: int | str, videos: Sequence[Video]) -> None:
     out: Path = options.out
+    scores = _scores_file(out, fold, seed)
     summary = predict_folder(
         folder_of(out / "held_out" / f"fold{fold}", videos),
         [str(_last(out, fold, seed))],
-        _scores_file(out, fold, seed).with_suffix(".csv"),
-        details=_scores_file(out, fold, seed),
+        scores.with_suffix(".csv"),
+        details=scores,
         frames=FRAMES,
         device=_scoring_device(options.gpu),
-        overwrite=not _to_be_tried_again(_scores_file(out, fold, seed)).exists(),
+        overwrite=not (scores.exists() and _has_failures(scores)),
     )
     print(summary)
 

@@ -167,7 +167,10 @@ def _make_local(options: argparse.Namespace, stack: ExitStack) -> dict[Path, Rem
 
 def _main(options: argparse.Namespace, originals: dict[Path, Remote]) -> int:
     first = Path((options.predictions or [options.details])[0])
+    if not first.name:
+        raise UserError(f"{first}: is a directory, not a file of predictions")
     only_local(options.calibrate or "", "--calibrate")
+    only_local(options.calibration or "", "--calibration")
     out = only_local(options.out, "--out") if options.out else first.with_name(f"{first.stem}.evaluation")
     _check_targets(options, out)
     evaluation = evaluate(

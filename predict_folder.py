@@ -95,6 +95,7 @@ def predict_folder(
     for name, number in (("frames", frames), ("workers", workers), ("batch_size", batch_size), ("limit", limit)):
         if number is not None and not (isinstance(number, Integral) and number >= 1):
             raise UserError(f"{name}: {number!r} is not a whole number of at least 1")
+    frames, limit = int(frames), None if limit is None else int(limit)  # NumPy's are no JSON
     for name, number in (("video_timeout", video_timeout), ("video_memory", video_memory)):
         if not number > 0:
             raise UserError(f"{name}: {number} is not over 0")
@@ -191,7 +192,7 @@ def predict_folder(
             from reporting.build import write_report
 
             options = {"overwrite": True, "source": details, "limits": limits, "workers": workers, "say": say}
-            say(str(write_report(read_details(details), report, videos=test_dir, **options)))
+            say(str(write_report(read_details(details), results.files["report"], videos=test_dir, **options)))
 
         about_videos = partial(_about, about=about, calibration=temperature)
         return results.finish(videos, about_videos, *([write_page] if report else []))

@@ -15,10 +15,10 @@ from common.arguments import Parser, decimal_number, positive_int
 from common.errors import UserError, run_command
 from common.files import held
 from common.limits import Limits, add_limit_options
-from common.places import is_url, place
+from common.places import is_url, only_local, place
 from faces.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from inference.details import read_details
-from inference.results import check_writable
+from inference.results import check_writable, target_of
 from reporting.build import MOST_MEGABYTES, write_report
 
 _megabytes = decimal_number(lambda value: value >= 1, "of at least 1")
@@ -30,7 +30,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--details", required=True, metavar="FILE", help="what predict_folder.py --details wrote")
     add("--output", default="report.html", metavar="FILE", help="the HTML file to write")
     add("--videos", metavar="DIR", help="the folder that was scored; without it the report has no pictures")
-    add("--labels", nargs="+", default=[], metavar="FILE", help="metadata.json files, or CSVs with filename and label")
+    add("--labels", nargs="+", default=[], metavar="FILE", help="metadata.json, CSV or data root; or several")
     add("--max-megabytes", type=_megabytes, default=MOST_MEGABYTES, metavar="N", help="pictures get smaller to fit")
     add("--heatmaps", type=positive_int, metavar="K", help="show where networks look, on the K faces farthest from 0.5")
     add(
@@ -49,8 +49,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse_arguments(argv)
-    output = place(options.output)
-    checkpoints = [_checkpoint(name, Path(options.weights_dir)) for name in options.models]
+    output = place(options.output) if is_url(options.output) else target_of(options.output)
+    weights_dir = only_local(options.weights_dir, "--weights-dir")
+    checkpoints = [_checkpoint(only_local(name, "--models"), weights_dir) for name in options.models]
     for path in map(place, filter(None, (options.details, options.videos, *options.labels, *checkpoints))):
         same = output == path if is_url(output) or is_url(path) else output.exists() and path.exists()
         if same and (is_url(output) or output.samefile(path)):
@@ -80,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _checkpoint(name: str, weights_dir: Path) -> Path:
-    for path in (weights_dir / name, Path(name)):
+def _checkpoint(name: Path, weights_dir: Path) -> Path:
+    for path in (weights_dir / name, name):
         if path.is_file():
             return path
     raise UserError(f"no such model: {weights_dir / name}")

@@ -19,6 +19,8 @@ from common.arguments import decimal_number
 
 GIGABYTE = 1 << 30
 DEFAULT_SECONDS, DEFAULT_GIGABYTES = 600.0, 4.0
+# What systems take; more, as well as infinitely much, is no limit.
+MOST_SECONDS, MOST_GIGABYTES = 1e8, 1e8
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        return int(self.gigabytes * GIGABYTE)
+        return int(min(self.gigabytes, MOST_GIGABYTES) * GIGABYTE)
 
     @property
     def too_large(self) -> str:
@@ -71,7 +73,7 @@ def for_one_video(limits: Limits) -> Iterator[None]:
     """
     _limit_memory(limits)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(limits.seconds, MOST_SECONDS))
     try:
         yield
     finally:

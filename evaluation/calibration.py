@@ -6,6 +6,7 @@ A calibrated probability is sigmoid(logit(p) / T) (Guo et al. 2017). T over 1 mo
 
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,7 +65,10 @@ class Calibration:
             content = None
         content = content if isinstance(content, dict) else {}
         temperature, clip = content.get("temperature"), content.get("clip", CLIP)
-        if content.get("method") != METHOD or not (_between(0, temperature, math.inf) and _between(0, clip, 0.5)):
+        # JSON knows whole numbers that are larger than any other number.
+        if content.get("method") != METHOD or not (
+            _between(0, temperature, sys.float_info.max) and _between(0, clip, 0.5)
+        ):
             raise UserError(f"{path}: is no calibration as evaluate.py --calibrate writes it")
         counts = [content.get(key) for key in ("real", "fake")]
         return cls(float(temperature), *(count if isinstance(count, int) else 0 for count in counts), float(clip))

@@ -103,7 +103,7 @@ def read_details(path: str | Path) -> Details:
     for number, record in json_lines(details.path):
         try:
             labels = dict(record.get("labels") or {})
-            models |= dict.fromkeys([*(record.get("models") or []), *labels])
+            models |= dict.fromkeys(map(_text, [*(record.get("models") or []), *labels]))
             sides = (record.get("width") or 0, record.get("height") or 0)
             reason = record.get("error") or (None if labels else NO_FACE)
             faces = None if record.get("error") else count_faces(record)
@@ -136,10 +136,16 @@ def count_faces(record: Mapping) -> int:
     return 1
 
 
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} is not the name of a network")
+    return name
+
+
 def _probability(value: object) -> float:
     """A number from 0 to 1, or NaN."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
     return number if 0 <= number <= 1 else math.nan

@@ -106,6 +106,9 @@ class FaceDetector:
         from faces.mtcnn import SCALE_FACTOR, Mtcnn
         from faces.mtcnn_networks import in_openvino
 
+        if torch.device(device).type == "cuda":
+            # Ten bits of mantissa, which Ampere and later would take by default, move boxes by pixels.
+            torch.backends.cudnn.allow_tf32 = False
         self.scale = scale
         self.mtcnn = Mtcnn(thresholds, MIN_FACE, device, pyramid_factor or SCALE_FACTOR)
         self.batch_pixels = BATCH_PIXELS

@@ -43,6 +43,7 @@ SUMS = "SHA256SUMS"
 TRIES = 3
 PAUSE_S = 2.0
 CONNECT_AND_READ_TIMEOUT_S = (10, 60)
+BUSY = (408, 429)  # answers that another try may change
 # What a cut-off can lose: bytes that arrived short of a whole chunk are thrown away with the connection.
 CHUNK_BYTES = 1 << 16
 
@@ -227,7 +228,7 @@ class _Transfer:
             elif response.status_code == 416 and have:
                 if content_range != f"bytes */{have}":
                     self._start_over(f"the server refuses to go on after the {have} bytes that arrived earlier")
-            elif response.status_code >= 500:
+            elif response.status_code >= 500 or response.status_code in BUSY:
                 raise _TryFailed(f"the server answers {response.status_code} {response.reason}")
             else:
                 answer = f"{response.status_code} {response.reason}"

@@ -18,6 +18,8 @@ from common.spreadsheets import as_text, row_writer
 from inference.stream import Video, VideoScore
 
 Stamp = tuple[str, int, int]
+# Beside the output: what is done so far, and what a finished run with failures tries again.
+PARTIAL, RETRY = ".partial", ".retry"
 UNSAID = {"decoder": "pyav"}  # by versions before this one
 
 
@@ -64,19 +66,19 @@ class Results:
         overwrite: bool = False,
         report: str | Path | None = None,
     ):
-        self.output = _target(output)
-        self.details = None if details is None else _target(details)
+        self.output = target_of(output)
+        self.details = None if details is None else target_of(details)
         self.overwrite = overwrite
-        self.partial = self._beside(".partial")
+        self.partial = self._beside(PARTIAL)
         self.name: object = self.output
-        self.retry = self._beside(".retry")
-        report = None if report is None else _target(report)
+        self.retry = self._beside(RETRY)
+        report = None if report is None else target_of(report)
         self.files: dict[str, Path | Remote | None] = {"output": self.output, "details": self.details, "report": report}
 
     def __enter__(self) -> "Results":
         for path in filter(None, self.files.values()):
             check_writable(path)
-        own = [self.output, *(self._beside(suffix) for suffix in (".partial", ".retry", ".lock", ".errors.csv"))]
+        own = [self.output, *(self._beside(suffix) for suffix in (PARTIAL, RETRY, ".lock", ".errors.csv"))]
         for option, path in self.files.items():
             if option != "output" and path and path.absolute() in [beside.absolute() for beside in own]:
                 raise UserError(f"{path}: --{option} is the same file as the output or one beside it")
@@ -258,11 +260,13 @@ def _whole(path: Path | Remote) -> str:
     return str(path if isinstance(path, Remote) else os.path.realpath(path))
 
 
-def _target(path: str | Path) -> Path:
+def target_of(path: str | Path) -> Path:
     """Where a result is to be written: what a link points to, so that the link stays one."""
     if not str(path):
         raise UserError("an empty name cannot be written to; give --output and --details the name of a file")
     path = Path(path)
+    if not path.name:
+        raise UserError(f"{path}: is a directory, not a file to write")
     return path.resolve() if path.is_symlink() else path
 
 

@@ -158,8 +158,12 @@ def _all_pictures(
     from tqdm import tqdm
 
     take = partial(_pictures_of, videos=videos, budget=budget, read=read)
-    with ThreadPoolExecutor(workers, thread_name_prefix="pictures") as pool:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+    try:
         return list(tqdm(pool.map(take, details), total=len(details), unit="video", desc="pictures"))
+    finally:
+        # Interrupted, it waits for nobody: the caller ends the processes that are decoding.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pictures_of(video: VideoDetails, videos: Path | Remote, budget: float, read: Read) -> Pictures:

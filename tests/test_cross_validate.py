@@ -91,16 +91,20 @@ def test_run_without_scores_is_scored_and_not_trained_again(done, processed, cap
     assert labels[0] == labels[1]
 
 
-def test_video_that_could_not_be_scored_is_tried_again(processed, tmp_path, capsys):
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_video_that_could_not_be_scored_is_tried_again(processed, tmp_path, capsys, interrupted):
     root, out = shutil.copytree(processed, tmp_path / "root"), tmp_path / "out"
     config = write_config(tmp_path / "tiny.json")
     video = next(root.glob("*/hplzkcxiun.mp4"))
     content = video.read_bytes()
     video.write_bytes(b"not readable for now")
+    retry = out / "scores" / "fold1_seed1.csv.retry"
     for labels in ([0.5], []):
         assert main(arguments(root, config, out, "--folds", "1", "--seeds", "1")) == 0
         assert [v["label"] for run in results(out)["runs"] for v in run["videos"] if v["label"] == 0.5] == labels
         video.write_bytes(content)
+        if labels and interrupted:  # at the beginning of the second try
+            retry.rename(retry.with_suffix(".partial"))
     assert "continuing: 1 of 2 videos" in capsys.readouterr().out
 
 

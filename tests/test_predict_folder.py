@@ -1,6 +1,7 @@
 """A folder of videos becomes a CSV: what is in it, what goes wrong in which words, and what survives interruption."""
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -279,6 +280,19 @@ def test_empty_names_cannot_be_written_to(run):
     for option in ("--output", "--details", "--report"):
         code, _, err = run(option, "")
         assert code == 2 and "an empty name cannot be written to" in err
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_folder_is_no_output(run, name):
+    code, _, err = run("--output", name)
+    assert code == 2 and "is a directory, not a file to write" in err
+
+
+def test_numbers_of_numpy_are_numbers_and_infinity_is_no_limit(folder, weights, tmp_path):
+    options = {"weights_dir": weights, "video_timeout": math.inf, "video_memory": math.inf, "say": lambda line: None}
+    numbers = {"frames": np.int64(4), "limit": np.int64(1)}
+    summary = predict_folder(folder, ["small"], tmp_path / "a.csv", **options, **numbers)
+    assert not summary.failures and list(summary.labels) == ["004.mp4"]
 
 
 def test_limit_takes_the_first_videos(run, tmp_path):

@@ -87,6 +87,14 @@ def test_report_that_cannot_be_written_is_refused_before_the_work(predict, tmp_p
     assert not (tmp_path / "a.csv").exists()
 
 
+def test_link_to_the_report_stays_a_link(predict, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "r.html").write_text("an old one")
+    (tmp_path / "r.html").symlink_to("real/r.html")
+    predict(tmp_path / "a.csv", report=tmp_path / "r.html", overwrite=True)
+    assert (tmp_path / "r.html").is_symlink() and "<html" in (tmp_path / "real" / "r.html").read_text()
+
+
 def test_calibrated_probabilities_go_to_details_and_report_never_to_the_submission(predict, tmp_path):
     calibration = Calibration(temperature=0.2, real=5, fake=5)
     calibration.save(tmp_path / "t.json")

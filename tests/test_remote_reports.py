@@ -59,6 +59,8 @@ def test_evaluation_reads_predictions_details_and_labels_from_a_bucket(local, bu
     assert evaluate.main([*inputs, "--bootstrap", "0", "--out", str(both)]) == 0
     table = capsys.readouterr().out
     assert "a/o" in table and "c/o" in table
+    with pytest.raises(UserError, match=r"^s3://\*\*\*@bucket/c.json: --calibration takes no URLs"):
+        evaluate.main([*inputs, "--out", str(both), "--overwrite", "--calibration", "s3://me:hidden@bucket/c.json"])
     with pytest.raises(UserError, match="--calibrate takes no URLs"):
         evaluate.main([*inputs[:2], *inputs[3:], "--out", str(both), "--overwrite", "--calibrate", f"{url}/t.json"])
     with pytest.raises(UserError, match="say with --out"):

@@ -89,6 +89,10 @@ def unavailable(handler, _):
     handler.send(503, b"")
 
 
+def busy(handler, _):
+    handler.send(429, b"")
+
+
 class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)

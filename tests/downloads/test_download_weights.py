@@ -12,6 +12,7 @@ from common.errors import UserError
 from inference import download_weights as module
 from tests.downloads.server import (
     announce,
+    busy,
     compressed_if_accepted,
     cut_off_after,
     first_bytes_of_the_rest,
@@ -120,7 +121,7 @@ def test_pause_grows_from_try_to_try(server, weights, sound, monkeypatch):
     pauses = []
     monkeypatch.setattr(module.time, "sleep", pauses.append)
     server.files = {"one": sound}
-    server.script = [unavailable, unavailable]
+    server.script = [unavailable, busy]
     assert download(["one"], weights, server.url, pause_s=5) == (1, 0)
     assert pauses == [5, 10]
 

@@ -91,6 +91,7 @@ def test_file_gives_back_what_was_saved(tmp_path):
         *(json.dumps({"method": "temperature", "temperature": t}) for t in (0, -1, "2", None, True)),
         '{"method": "temperature", "temperature": NaN}',
         '{"method": "temperature", "temperature": Infinity}',
+        '{"method": "temperature", "temperature": 1' + "0" * 400 + "}",
         *(json.dumps({"method": "temperature", "temperature": 2, "clip": clip}) for clip in (0, 0.5, "x", None)),
         "filename,label\na.mp4,1\n",
         "\xff",

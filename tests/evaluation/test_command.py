@@ -223,3 +223,9 @@ def test_calibrate_takes_one_prediction(too_sure, run, tmp_path):
 def test_something_to_evaluate_is_needed(meta, run):
     code, _, err = run("--labels", meta)
     assert (code, err.count("\n")) == (2, 1) and "--predictions" in err
+
+
+@pytest.mark.parametrize("name", [".", "/"])
+def test_folder_is_no_file_of_predictions(put, run, name):
+    code, _, err = run("--predictions", name, "--labels", put("labels.csv", "filename,label\na.mp4,1\n"))
+    assert (code, err) == (2, f"error: {name}: is a directory, not a file of predictions\n")
