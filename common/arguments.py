@@ -11,10 +11,12 @@ MOST_DIGITS = 20
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds the default to an option's help where there is one to tell."""
+    """Adds the default to an option's help where there is one to tell, and the help does not tell it itself."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        default, told = action.default, "(default: " in (action.help or "")
+        nothing = default is None or default is False or default in ([], ())
+        return action.help if told or nothing else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):

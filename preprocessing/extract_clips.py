@@ -2,9 +2,9 @@
 
     python -m preprocessing.extract_clips --root-dir DATA_ROOT
 
-Writes tracks/<original>.json, then clips/<video>/<first frame>_<track>.mkv (256x256, intra-coded, to be looked at with
-any player) and sequences/<video>/0_<track>.png (ten faces side by side), and the tables clips.csv and sequences.csv. A
-fake's faces are where its original's are.
+Writes tracks/<original>.json, then clips/<video>/<start>_<track>.mkv (256x256, intra-coded, to be looked at with any
+player; `<start>` is where the 150 frames begin in which it was tracked) and sequences/<video>/0_<track>.png (ten faces
+side by side), and the tables clips.csv and sequences.csv. A fake's faces are where its original's are.
 """
 
 import json

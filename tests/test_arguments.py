@@ -32,3 +32,18 @@ def test_what_is_wrong_is_one_line(capsys):
     said = capsys.readouterr().err
     assert end.value.code == 2 and said.count("\n") == 1
     assert said.startswith("this: argument --share: 'a\\nb' is not a number from 0 to under 0.5 ")
+
+
+def test_help_tells_each_default_once(capsys):
+    parser = Parser(prog="this")
+    parser.add_argument("--zero", default=0, help="none")
+    parser.add_argument("--naught", default=0.0, help="nought")
+    parser.add_argument("--share", default=(1, 1), help="a share (default: 1/1)")
+    for flag, default in (("--list", []), ("--tuple", ()), ("--unsaid", None)):
+        parser.add_argument(flag, default=default, help=f"of {flag}")
+    parser.add_argument("--switch", action="store_true", help="of --switch")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    said = capsys.readouterr().out
+    assert "none (default: 0)" in said and "nought (default: 0.0)" in said and "a share (default: 1/1)" in said
+    assert said.count("(default: ") == 3

@@ -9,8 +9,9 @@
 # jobs may be on the node, set RAY_PORT to a port of your own.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"
+source common/find_python.sh
 
-ray=(.venv/bin/ray)
+ray=("$python" -m ray.scripts.scripts)
 export RAY_USAGE_STATS_ENABLED=0
 address="$(hostname):${RAY_PORT:-6379}"
 nodes="${SLURM_JOB_NUM_NODES:-1}"
@@ -25,7 +26,7 @@ fi
 
 # Prediction takes the nodes that are there when it begins.
 count='import ray, sys; ray.init(sys.argv[1], logging_level="error", log_to_driver=False); print(sum(n["Alive"] for n in ray.nodes()))'
-until (($(.venv/bin/python -c "$count" "$address" 2> /dev/null || echo 0) >= nodes)); do
+until (($("$python" -c "$count" "$address" 2> /dev/null || echo 0) >= nodes)); do
     kill -0 "$head" # it has ended: so does this
     sleep 2
 done

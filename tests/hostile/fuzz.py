@@ -41,6 +41,7 @@ class Outcome:
     done: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     silent: list[str] = field(default_factory=list)
+    searched: list[str] = field(default_factory=list)
     exit_code: int | None = None
     hung: bool = False
     seconds: float = 0.0
@@ -89,6 +90,7 @@ def predict(videos: Path, names: Sequence[str], scratch: Path) -> Outcome:
             outcome.refused[record["filename"]] = record["error"]
         outcome.slowest = max(outcome.slowest, record["seconds"].get("decode", 0))
     known = {record["filename"] for record in records}
+    outcome.searched = [name for name in names if (videos / name).is_dir()]
     outcome.silent = [name for name in names if name not in known and _is_scored(videos / name)]
     return outcome
 
@@ -143,6 +145,8 @@ def table(outcomes: Sequence[Outcome], kinds: Mapping[str, str], seed: int, sour
         slowest = f"{o.slowest:.1f} s" if o.slowest else "-"
         cells = (len(kinds), o.done, len(o.refused), o.crashes, int(o.hung), slowest, f"{o.seconds:.0f} s")
         lines.append(f"| {o.what} | {' | '.join(map(str, cells))} |")
+    for o in (o for o in outcomes if o.searched):
+        lines += ["", f"{o.what} searches {len(o.searched)} of the inputs, folders named like videos, and scores none."]
     for o in outcomes:
         lines += ["", f"Reasons in {o.what}:", "", "| reason | files |", "|---|---|"]
         lines += [f"| {reason.replace('|', '/')} | {count} |" for reason, count in o.reasons().most_common()]

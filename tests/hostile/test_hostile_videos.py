@@ -43,3 +43,9 @@ def test_preprocessing_does_or_refuses_every_hostile_video(made, tmp_path):
     for outcome in fuzz.preprocess(folder, list(names), tmp_path):
         assert (outcome.exit_code, outcome.hung, outcome.silent) == (0, False, [])
         assert outcome.done > 10 and all(outcome.refused.values())
+
+
+def test_table_says_what_is_searched_and_not_scored():
+    outcomes = [fuzz.Outcome("predict_folder", done=1, searched=["a.mp4"]), fuzz.Outcome("preprocessing.x", done=2)]
+    text = fuzz.table(outcomes, {"a.mp4": "directory", "b.mp4": "text"}, 0, "generated videos")
+    assert text.count("folders named like videos") == 1 and "predict_folder searches 1 of" in text
