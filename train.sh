@@ -82,7 +82,7 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
         --config "$here/configs/b7.json" --data-dir "$data_root" --folds-csv "$data_root/folds.csv" --fold 0 \
         --seed "$seed" --prefix "b7_${seed}_" --freeze-epochs 0 --test_every 1 --label-smoothing 0.01 \
         --output-dir "${WEIGHTS:-$here/weights}" --logdir "$logs" --resume auto "$@" \
-        > "$pipes/output" 2>&1 &
+        > "$pipes/output" &
     child=$!
     # A signal may have come before there was a child to pass it on to.
     [[ -z "$stopped" ]] || kill -TERM "$child" 2>/dev/null || true

@@ -50,8 +50,7 @@ def run_locally(
             for pipe in connection.wait(list(busy)):
                 worker = busy.pop(pipe)
                 item, result = worker.item, worker.result()
-                # One that was refused memory may keep what it has for ever.
-                if isinstance(result, (WorkerDied, MemoryError)):
+                if _is_of_no_use_after(result):
                     worker.end()
                 else:
                     idle.append(worker)
@@ -63,6 +62,14 @@ def run_locally(
             worker.pipe.close()
         for worker in workers_left:
             worker.process.join()
+
+
+def _is_of_no_use_after(result: Any) -> bool:
+    """Whether a worker ends with such a result: one that was refused memory may keep what it has for ever, and after
+    most errors of CUDA all that is asked of it fails, at once, so that it would take the items from the others.
+    """
+    of_cuda = isinstance(result, RuntimeError) and "CUDA" in str(result)
+    return of_cuda or isinstance(result, (WorkerDied, MemoryError))
 
 
 class _Worker:

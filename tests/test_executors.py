@@ -103,6 +103,21 @@ def test_item_that_keeps_to_no_limit_ends_alone_and_says_which():
     assert [results[name] for name in "abc"] == ["a", "b", "c"]
 
 
+def make_failing_on_cuda():
+    def work(number: int) -> int:
+        if number == 0:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return os.getpid()
+
+    return work
+
+
+def test_worker_ends_with_an_error_of_cuda():
+    first, *others = run_locally(make_failing_on_cuda, [1, 0, 2, 3], 1)
+    pids = {number: result for number, result in [first, *others] if number}
+    assert pids[2] == pids[3] != pids[1]
+
+
 def test_work_that_cannot_be_begun_is_every_items_reason():
     results = dict(run_locally(partial(limited, partial(int, "seven"), Limits()), [1, 2, 3], 2))
     assert all(isinstance(result, ValueError) and "seven" in str(result) for result in results.values())
