@@ -61,7 +61,10 @@ class Use:
 
 @dataclass
 class Load:
-    """A run under load: of how many videos how many were done, and the most it had in each tenth of them."""
+    """A run under load: of how many videos how many were done, and what it had in each tenth of them.
+
+    Of threads the least is meant, since those that decode come and go, of all else the most.
+    """
 
     what: str
     videos: int
@@ -83,16 +86,13 @@ class Load:
 
 def watched(what: str, command: Sequence[str], videos: int, done: Callable[[], int], out: Callable[[], int]) -> Load:
     """Run a command, looking at it all the while; `done` counts the videos so far, `out` those in its results."""
-    tenths = [Use() for _ in range(10)]
+    looks: list[list[Use]] = [[] for _ in range(10)]
     start = time.perf_counter()
     process = begun([sys.executable, *command])
     try:
         while process.poll() is None:
             if number := done():
-                most = tenths[min((number - 1) * 10 // videos, 9)]
-                now = Use.of(process.pid)
-                for f in fields(Use):
-                    setattr(most, f.name, max(getattr(most, f.name), getattr(now, f.name)))
+                looks[min((number - 1) * 10 // videos, 9)].append(Use.of(process.pid))
             time.sleep(INTERVAL)
     finally:
         kill(process)
@@ -100,7 +100,16 @@ def watched(what: str, command: Sequence[str], videos: int, done: Callable[[], i
         process.told.seek(0)
         print(process.told.read()[-2000:], file=sys.stderr)
     process.told.close()
+    tenths = [summary(uses) for uses in looks]
     return Load(what, videos, out(), process.returncode, time.perf_counter() - start, tenths)
+
+
+def summary(looks: Sequence[Use]) -> Use:
+    """The least of the threads that any look found, and the most of all else."""
+    if not looks:
+        return Use()
+    values = {f.name: [getattr(use, f.name) for use in looks] for f in fields(Use)}
+    return Use(**{name: (min if name == "threads" else max)(found) for name, found in values.items()})
 
 
 def make_many(root: Path, videos: int, sources: Path) -> None:
@@ -162,7 +171,8 @@ def report(loads: Sequence[Load], commit: str) -> str:
         growth = " | ".join(f"{share:+.1%}" for share in load.growth.values())
         held = "yes" if load.held else "no"
         lines.append(f"| {load.what} | {load.videos} | {load.done} | {held} | {growth} | {load.seconds:.0f} s |")
-    lines += ["", "Growth is from the first tenth of the videos to the last, the most in each."]
+    what = "the most in each; of the threads, of which some come and go, the least"
+    lines += ["", f"Growth is from the first tenth of the videos to the last, {what}."]
     for load in loads:
         lines += [
             "",
