@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import cycle
 from pathlib import Path
+from statistics import median_low
 
 from common.arguments import Parser, positive_int
 from common.errors import run_command
@@ -63,7 +64,7 @@ class Use:
 class Load:
     """A run under load: of how many videos how many were done, and what it had in each tenth of them.
 
-    Of threads the least is meant, since those that decode come and go, of all else the most.
+    Of threads the median is meant, since those that decode come and go, of all else the most.
     """
 
     what: str
@@ -105,11 +106,11 @@ def watched(what: str, command: Sequence[str], videos: int, done: Callable[[], i
 
 
 def summary(looks: Sequence[Use]) -> Use:
-    """The least of the threads that any look found, and the most of all else."""
+    """The median of the threads that the looks found, and the most of all else."""
     if not looks:
         return Use()
     values = {f.name: [getattr(use, f.name) for use in looks] for f in fields(Use)}
-    return Use(**{name: (min if name == "threads" else max)(found) for name, found in values.items()})
+    return Use(**{name: (median_low if name == "threads" else max)(found) for name, found in values.items()})
 
 
 def make_many(root: Path, videos: int, sources: Path) -> None:
@@ -171,7 +172,7 @@ def report(loads: Sequence[Load], commit: str) -> str:
         growth = " | ".join(f"{share:+.1%}" for share in load.growth.values())
         held = "yes" if load.held else "no"
         lines.append(f"| {load.what} | {load.videos} | {load.done} | {held} | {growth} | {load.seconds:.0f} s |")
-    what = "the most in each; of the threads, of which some come and go, the least"
+    what = "the most in each; of the threads, of which some come and go, the median"
     lines += ["", f"Growth is from the first tenth of the videos to the last, {what}."]
     for load in loads:
         lines += [

@@ -31,7 +31,7 @@ def test_memory_files_threads_and_processes_are_seen():
 
 def test_what_stays_of_the_threads_counts_and_the_most_of_all_else():
     looks = [Use(500, 20, 12, 3), Use(400, 25, 9, 3), Use(450, 21, 14, 4)]
-    assert load.summary(looks) == Use(500, 25, 9, 4) and load.summary([]) == Use()
+    assert load.summary(looks) == Use(500, 25, 12, 4) and load.summary([]) == Use()
 
 
 def loaded(last: Use, done: int = 10, exit_code: int = 0) -> Load:
