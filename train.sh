@@ -94,8 +94,10 @@ for seed in ${SEEDS:-111 555 777 888 999}; do
     wait "$child" || code=$?
     child=
     wait "$log" || true
-    # A signal between two runs stops no training, but this script.
-    if ((code != 0)) || [[ -n "$stopped" ]]; then
-        exit "$((code != 0 ? code : stopped))"
+    # A signal between two runs stops no training, but this script. A training that is just starting, in the background,
+    # does not hear Ctrl-C, and calls what is passed on to it SIGTERM.
+    if [[ -n "$stopped" ]] && ((code == 0 || code == 143)); then
+        exit "$stopped"
     fi
+    ((code == 0)) || exit "$code"
 done

@@ -179,7 +179,8 @@ def test_training_on_several_machines_wants_their_ranks(repository, tmp_path, ec
     assert done.returncode != 0 and "NODE_RANK" in done.stderr
 
 
-def test_training_passes_a_request_to_stop_on_and_reports_what_came_of_it(repository, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_training_passes_a_request_to_stop_on_and_reports_what_came_of_it(repository, tmp_path, number, code):
     python = tmp_path / "python"
     python.write_text(
         '#!/bin/bash\n[ "$1" = -c ] && exit 0\ntrap stop=1 TERM\necho ready\n'
@@ -194,9 +195,9 @@ def test_training_passes_a_request_to_stop_on_and_reports_what_came_of_it(reposi
         start_new_session=True,
     )
     assert [process.stdout.readline() for _ in range(2)] == ["== seed 111\n", "ready\n"]
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     assert process.communicate(timeout=60)[0] == "saved\n"
-    assert process.returncode == 143
+    assert process.returncode == code
     assert (tmp_path / "logs" / "b7_111").read_text() == "ready\nsaved\n"
 
 

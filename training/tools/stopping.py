@@ -1,5 +1,6 @@
 """Stopping a run at a point where nothing is lost."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ def stop_request() -> Iterator[StopRequest]:
     def note(number: int, frame: object) -> None:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not request and os.environ.get("RANK", "0") == "0":  # not by print, which the signal may have interrupted
+            os.write(2, b"\nstopping after this batch; Ctrl-C once more stops at once, and loses what is not saved\n")
         request.signal = request.signal or signal.Signals(number)  # train.sh sends SIGTERM when it gets Ctrl-C
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
