@@ -21,17 +21,15 @@ from inference.details import read_details
 from inference.results import check_writable, target_of
 from reporting.build import MOST_MEGABYTES, write_report
 
-_megabytes = decimal_number(lambda value: value >= 1, "of at least 1")
-
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="report", description="Write a report, one HTML file, on what predict_folder.py found.")
-    add = parser.add_argument
+    add, megabytes = parser.add_argument, decimal_number(lambda value: value >= 1, "of at least 1")
     add("--details", required=True, metavar="FILE", help="what predict_folder.py --details wrote")
     add("--output", default="report.html", metavar="FILE", help="the HTML file to write")
     add("--videos", metavar="DIR", help="the folder that was scored; without it the report has no pictures")
     add("--labels", nargs="+", default=[], metavar="FILE", help="metadata.json, CSV or data root; or several")
-    add("--max-megabytes", type=_megabytes, default=MOST_MEGABYTES, metavar="N", help="pictures get smaller to fit")
+    add("--max-megabytes", type=megabytes, default=MOST_MEGABYTES, metavar="N", help="pictures get smaller to fit")
     add("--heatmaps", type=positive_int, metavar="K", help="show where networks look, on the K faces farthest from 0.5")
     add(
         "--models", nargs="+", default=[], metavar="NAME", help="for --heatmaps: checkpoints in --weights-dir, or paths"
